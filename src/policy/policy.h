@@ -1,0 +1,94 @@
+/* Policies: a YAML file becomes an immutable generation, and a generation decides actions.
+ *
+ * Loading and deciding are pure: they read memory and return values. A generation is named by the
+ * SHA-256 of the file's bytes ("hash", 64 hexadecimal digits). */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "action/action.h"
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/macros.h"
+
+#define POLICY_BYTES_MAX (1024 * 1024)
+#define RISK_PARTS_MAX 16
+#define DECISION_REASON_MAX 256
+
+struct policy;
+
+enum verdict { VERDICT_DENY, VERDICT_REVIEW, VERDICT_ALLOW };
+enum risk_band { RISK_LOW, RISK_MEDIUM, RISK_HIGH, RISK_CRITICAL };
+
+struct risk_part {
+	const char *name; /* "irreversible", "bulk", "data", "first-seen", … ; borrowed */
+	int points;
+	char reason[96];
+};
+
+/* What is needed before a reviewed action may go on. Strings are borrowed from the policy. */
+struct review_terms {
+	const char *const *approvals; /* roles, one person for each; different people */
+	size_t n_approvals;
+	int64_t timeout_ms;
+	bool self_approve;
+};
+
+/* A decision is data. It borrows from the policy that made it. */
+struct decision {
+	enum verdict verdict;
+	const char *rule;                  /* the deciding rule, or NULL when none matched */
+	char reason[DECISION_REASON_MAX];  /* one line for people */
+	char needed[DECISION_REASON_MAX];  /* for a denial: which rule would be needed; may be "" */
+	int risk;                          /* 0..100 */
+	enum risk_band band;
+	struct risk_part parts[RISK_PARTS_MAX];
+	size_t n_parts;
+	bool reversible;
+	struct review_terms review; /* meaningful when verdict is VERDICT_REVIEW */
+};
+
+/* Reads a policy of LEN bytes. NAME stands in errors ("p.yaml"), which say
+ * `p.yaml:12:5: rules[0].metods: unknown field; did you mean "methods"?`.
+ * Examples under `tests:` are run: a policy whose examples fail does not load.
+ * 0 and an owned *RET, or -EINVAL/-EMSGSIZE/-ENOMEM with ERR filled. */
+int policy_load(const char *text, size_t len, const char *name, struct policy **ret,
+    struct error *err) MUST_CHECK;
+/* Accepts NULL; returns NULL. */
+struct policy *policy_free(struct policy *policy);
+
+/* A built-in policy's YAML by name ("isolated", "workspace"), or NULL. */
+const char *policy_builtin(const char *name);
+
+const char *policy_hash(const struct policy *policy);
+const char *policy_name(const struct policy *policy);
+
+/* Decides ACTION (a record as in action/action.h, validated by the caller; its "facts" member holds
+ * what inspection found). Never fails: an error while deciding is a deny that says so. */
+void policy_decide(const struct policy *policy, const struct json *action, struct decision *ret);
+
+const char *verdict_name(enum verdict verdict);   /* "deny", "review", "allow" */
+const char *risk_band_name(enum risk_band band);  /* "low" … "critical" */
+/* {"decision","rule","reason","needed","risk":{"score","band","parts":[{"name","points","reason"}]},
+ *  "reversible","review":{"approvals":[],"timeout_ms","self_approve"}} ; owned. */
+struct json *decision_to_json(const struct decision *decision);
+
+/* What the sandbox must be; owned. All limits are integers in the unit of their name, absent when
+ * the policy sets none:
+ * {"tier","root","executables","workspace","exec_gate",
+ *  "limits":{"cpu_millis","memory_bytes","processes","disk_bytes","wall_ms","cpu_time_ms",
+ *            "output_bytes","open_files","network_bytes_per_s"},
+ *  "floor":[{"term":"memory-limit","strength":"cgroup"},…]}   (strength absent: any) */
+struct json *policy_sandbox(const struct policy *policy);
+/* Budgets: {"calls_per_task":N,…} as the policy sets them; owned. */
+struct json *policy_budgets(const struct policy *policy);
+
+/* Whether this build can enforce POLICY (which names what is missing, one line each, in MISSING).
+ * `check` prints these as notes; `run` refuses. */
+bool policy_enforceable(const struct policy *policy, struct buf *missing);
+/* Whether POLICY needs two people who can be told apart (several approvals, or an approver who is
+ * not the requester). */
+bool policy_needs_two_people(const struct policy *policy);
