@@ -21,6 +21,8 @@ void sha256_update(struct sha256 *h, const void *bytes, size_t len);
 void sha256_final(struct sha256 *h, uint8_t ret[SHA256_BYTES]);
 /* All three in one. */
 void sha256(const void *bytes, size_t len, uint8_t ret[SHA256_BYTES]);
+/* The same without the SHA instructions: for tests, and to compare. */
+void sha256_portable(const void *bytes, size_t len, uint8_t ret[SHA256_BYTES]);
 void hmac_sha256(const void *key, size_t key_len, const void *bytes, size_t len,
     uint8_t ret[SHA256_BYTES]);
 

@@ -30,12 +30,27 @@ int watch_fd(const struct watch *watch);
 /* Accepts NULL; returns NULL. */
 struct watch *watch_remove(struct watch *watch);
 
+/* Calls DONE with the watch's data when the loop frees the watch: for data that lives as long. */
+typedef void loop_done_fn(void *data);
+void watch_on_done(struct watch *watch, loop_done_fn *done);
+
 /* Calls FN once, DELAY_MS from now. 0 or -ENOMEM. */
 int loop_timer(struct loop *loop, int64_t delay_ms, loop_timer_fn *fn, void *data,
     struct timer **ret) MUST_CHECK;
 /* Cancels; accepts NULL; returns NULL. A timer that fired is freed by the loop after its callback:
  * forget the pointer in the callback. */
 struct timer *timer_cancel(struct timer *timer);
+
+/* Work for the end of this round, after all callbacks: where an object may free itself. The caller owns
+ * the structure (usually a member of the object) until FN runs; it allocates nothing, so it cannot
+ * fail. Deferring what is already deferred does nothing. */
+struct deferred {
+	void (*fn)(void *data);
+	void *data;
+	struct deferred *next; /* the loop's */
+	bool queued;           /* the loop's */
+};
+void loop_defer(struct loop *loop, struct deferred *work);
 
 /* Runs until loop_stop. Returns the code given to loop_stop, or -errno. */
 int loop_run(struct loop *loop);

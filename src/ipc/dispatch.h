@@ -2,6 +2,7 @@
  * to which handler. Everything else ends the conversation. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "io/loop.h"

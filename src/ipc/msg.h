@@ -19,6 +19,7 @@
 
 #define MSG_BODY_MAX (128 * 1024)
 #define MSG_FDS_MAX 8
+#define MSG_HEADER_BYTES 16
 
 struct msg {
 	uint16_t type;
@@ -38,14 +39,20 @@ int msg_send(int fd, uint16_t type, uint32_t serial, const struct json *body, co
 /* Receives one message into RET. 1 if there is one, 0 at end of file, -EAGAIN, -EBADMSG (malformed),
  * or -errno. FLAGS as recvmsg(2), e.g. MSG_DONTWAIT. */
 int msg_recv(int fd, int flags, struct msg *ret) MUST_CHECK;
+/* The two halves of sending and the inner half of receiving, for ipc/dispatch.c, tests and fuzzers.
+ * OUT is replaced by one packet; its limit should be MSG_HEADER_BYTES + MSG_BODY_MAX. */
+int msg_encode(uint16_t type, uint32_t serial, const struct json *body, struct buf *out) MUST_CHECK;
+int msg_send_packet(int fd, const void *packet, size_t len, const int *fds, unsigned n_fds) MUST_CHECK;
+/* Fills all of RET but its descriptors. 0, -EBADMSG or -ENOMEM; call msg_done in any case. */
+int msg_decode(const uint8_t *packet, size_t len, struct msg *ret) MUST_CHECK;
 /* Frees the body and closes the descriptors left. */
 void msg_done(struct msg *m);
 /* Takes descriptor I out of M; -1 if there is none. */
 int msg_take_fd(struct msg *m, unsigned i);
 
 /* Sends a request and waits for its reply on a blocking socket (replies to other serials are
- * -EBADMSG). TIMEOUT_MS < 0 waits for ever. An MSG_ERROR reply becomes its struct error, and a
- * negative return. For the CLI; programs with a loop use ipc/dispatch.h. */
+ * -EBADMSG). TIMEOUT_MS < 0 waits for ever. An MSG_ERROR reply becomes its struct error, and
+ * -EREMOTEIO. For the CLI; programs with a loop use ipc/dispatch.h. */
 int msg_call(int fd, uint16_t type, const struct json *body, const int *fds, unsigned n_fds,
     int timeout_ms, struct msg *ret, struct error *err) MUST_CHECK;
 
