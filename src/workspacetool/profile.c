@@ -1,0 +1,65 @@
+/* rf-workspace keeps the caller's uid: it applies changes with the caller's privileges. What it gives
+ * up is everything else: other files (Landlock), programs, sockets and processes (seccomp). */
+#include "workspacetool/profile.h"
+
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include "sys/landlock.h"
+#include "sys/seccomp.h"
+
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452
+#endif
+#ifndef SYS_openat2
+#define SYS_openat2 437
+#endif
+#ifndef SYS_faccessat2
+#define SYS_faccessat2 439
+#endif
+
+static const int syscalls[] = {
+	/* files, below the two descriptors */
+	SYS_openat2, SYS_openat, SYS_close, SYS_read, SYS_write, SYS_writev, SYS_lseek, SYS_fstat,
+	SYS_newfstatat, SYS_statx, SYS_getdents64, SYS_readlinkat, SYS_fgetxattr, SYS_faccessat2,
+	SYS_mkdirat, SYS_symlinkat, SYS_linkat, SYS_unlinkat, SYS_renameat, SYS_renameat2, SYS_fchmod,
+	SYS_fchmodat2, SYS_fchown, SYS_utimensat, SYS_flock, SYS_fsync, SYS_syncfs, SYS_fcntl,
+	/* memory, time, the end */
+	SYS_mmap, SYS_munmap, SYS_mremap, SYS_brk, SYS_madvise, SYS_mprotect, SYS_getrandom,
+	SYS_geteuid, SYS_clock_gettime, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_futex, SYS_exit,
+	SYS_exit_group,
+#ifdef SYS_chmod
+	SYS_chmod, /* before Linux 6.6, through /proc */
+#endif
+};
+
+static int
+enter_seccomp(struct error *err)
+{
+	struct seccomp_rule rules[ARRAY_LEN(syscalls)];
+	struct seccomp_program program;
+	for (size_t i = 0; i < ARRAY_LEN(syscalls); i++)
+		rules[i] = (struct seccomp_rule){.nr = syscalls[i], .action = SECCOMP_RET_ALLOW};
+	int r = seccomp_compile(rules, ARRAY_LEN(rules), SECCOMP_RET_KILL_PROCESS, &program, err);
+	if (r < 0)
+		return r;
+	r = seccomp_install(program.code, program.len);
+	seccomp_program_done(&program);
+	return r < 0 ? error_set_errno(err, -r, "confine_failed", "rf-workspace: seccomp") : 0;
+}
+
+int
+profile_enter(int upper, int lower, struct error *err)
+{
+	struct landlock_path paths[] = {
+		{.fd = lower, .access = LL_READ | LL_WRITE},
+		{.fd = upper, .path = "", .access = LL_READ},
+	};
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return error_set_errno(err, errno, "confine_failed", "rf-workspace: no_new_privs");
+	int r = landlock_restrict(paths, upper >= 0 ? 2 : 1, LL_NET_BIND | LL_NET_CONNECT,
+	    LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL, NULL, err);
+	return r < 0 ? r : enter_seccomp(err);
+}
