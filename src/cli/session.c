@@ -1,0 +1,436 @@
+/* The conversation of one run, as the caller's side sees it:
+ *
+ *   ASKED ─MSG_HELD→ HELD ─┐
+ *     ├──────MSG_STARTED───┴→ RUNNING ─MSG_DONE→ ENDED (outputs drain, then done)
+ *     └─MSG_DONE, MSG_ERROR, end of file──────→ ENDED
+ *
+ * ASKED    no effect yet: a supervisor that left before it read the request is replaced once
+ * HELD     a reviewer decides; a signal ends the wait, and the conversation's end withdraws the request
+ * RUNNING  streams move, signals are forwarded; a second interrupt within two seconds ends the sandbox
+ * ENDED    the command is gone; what it wrote before is in the pipes and is still delivered
+ *
+ * If this process dies, the conversation ends, and the supervisor destroys the sandbox. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cli/cli.h"
+#include "cli/relay.h"
+#include "cli/run.h"
+#include "cli/say.h"
+#include "ipc/messages.h"
+#include "ipc/msg.h"
+
+#define SECOND_INTERRUPT_NS 2000000000
+#define CAPTURE_MAX (64u << 20)
+
+enum phase { ASKED, HELD, RUNNING, ENDED };
+
+struct session {
+	const struct run_options *o;
+	struct connection *c;
+	struct run_result *result;
+	struct relay relay;
+	enum phase phase;
+	int handed[3];    /* the sandbox's ends of the pipes, until the supervisor has answered */
+	int signals;      /* signalfd */
+	int64_t interrupted_ns; /* the last interrupt, or 0 */
+	bool said_anything; /* something beyond the request was sent */
+	bool stopped;     /* MSG_STOP was sent */
+	bool abandon;     /* leave now, whatever is still to come */
+};
+
+/* ---- asking ---- */
+
+static struct json *
+policy_body(const struct run_options *o)
+{
+	struct json *policy = json_new_object();
+	const char *name = o->policy;
+	if (name == NULL)
+		name = o->mode == WORKSPACE_NONE ? "isolated" : "workspace";
+	(void)json_set_str(policy, o->policy_fd >= 0 ? "file" : "name", name);
+	return policy;
+}
+
+static struct json *
+request_body(const struct run_options *o)
+{
+	struct json *body = json_new_object(), *argv = json_new_array();
+	for (int i = 0; i < o->argc; i++)
+		(void)json_push(argv, json_new_string(o->argv[i]));
+	(void)json_set(body, "argv", argv);
+	(void)json_set(body, "env", o->env == NULL ? json_new_object() : json_copy(o->env));
+	(void)json_set(body, "policy", policy_body(o));
+	(void)json_set_bool(body, "timing", o->timing);
+	if (o->cwd != NULL)
+		(void)json_set_str(body, "cwd", o->cwd);
+	if (o->task != NULL)
+		(void)json_set_str(body, "task", o->task);
+	if (o->limits != NULL)
+		(void)json_set(body, "limits", json_copy(o->limits));
+	if (o->mode != WORKSPACE_NONE) {
+		struct json *workspace = json_new_object();
+		(void)json_set_str(workspace, "path", o->workspace);
+		(void)json_set_str(workspace, "mode", o->mode == WORKSPACE_STAGED ? "staged" : "direct");
+		(void)json_set(body, "workspace", workspace);
+	}
+	return body;
+}
+
+static int
+send_request(struct session *s, struct error *err)
+{
+	_cleanup_json_ struct json *body = request_body(s->o);
+	int fds[5] = {s->handed[0], s->handed[1], s->handed[2], -1, -1};
+	unsigned n = 3;
+	if (s->o->policy_fd >= 0)
+		fds[n++] = s->o->policy_fd;
+	if (s->o->workspace_fd >= 0)
+		fds[n++] = s->o->workspace_fd;
+	int r = msg_send(s->c->fd, MSG_RUN, 1, body, fds, n);
+	if (r == -EMSGSIZE)
+		return error_set(err, E2BIG, "request_too_large",
+		    "the command line and its environment are too long (at most %d KiB)", MSG_BODY_MAX / 1024);
+	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
+		return error_set_errno(err, -r, "supervisor_lost", "cannot reach rf-supervisor");
+	s->result->at_ns[STEP_SENT] = clock_monotonic_ns();
+	return r;
+}
+
+/* Asks; a supervisor that was just leaving never read the request, so asking again runs nothing twice. */
+static int
+ask(struct session *s, struct error *err)
+{
+	for (int i = 0; i < 10; i++) {
+		int r = send_request(s, err);
+		if (r != -EPIPE && r != -ECONNRESET)
+			return r;
+		connect_done(s->c);
+		r = connect_supervisor(CONNECT_START, s->c, err);
+		if (r < 0)
+			return r;
+	}
+	return error_set(err, EPIPE, "supervisor_lost", "rf-supervisor leaves as soon as it is asked");
+}
+
+static int
+make_pipes(struct session *s, int ours[3], struct error *err)
+{
+	for (int i = 0; i < 3; i++)
+		ours[i] = s->handed[i] = -1;
+	for (int i = 0; i < 3; i++) {
+		int pair[2];
+		if (pipe2(pair, O_CLOEXEC) < 0) {
+			int saved = errno;
+			for (int k = 0; k < i; k++) {
+				(void)close(ours[k]);
+				(void)close(s->handed[k]);
+				s->handed[k] = -1;
+			}
+			return error_set_errno(err, saved, "no_pipe", "cannot make a pipe");
+		}
+		ours[i] = pair[i == 0 ? 1 : 0];
+		s->handed[i] = pair[i == 0 ? 0 : 1];
+	}
+	return 0;
+}
+
+static void
+close_handed(struct session *s)
+{
+	for (int i = 0; i < 3; i++) {
+		cleanup_close(&s->handed[i]);
+		s->handed[i] = -1;
+	}
+}
+
+/* ---- what the supervisor says ---- */
+
+static void
+say_to_supervisor(struct session *s, uint16_t type, const char *name, struct json *value)
+{
+	_cleanup_json_ struct json *body = json_new_object();
+	(void)json_set(body, name, value);
+	s->said_anything = true;
+	int r = msg_send(s->c->fd, type, 0, body, NULL, 0);
+	(void)r; /* if it is gone, end of file says so */
+}
+
+static void
+stop(struct session *s, const char *reason)
+{
+	if (s->stopped || s->phase != RUNNING)
+		return;
+	s->stopped = true;
+	say_to_supervisor(s, MSG_STOP, "reason", json_new_string(reason));
+}
+
+static void
+end_with_error(struct session *s, const struct error *err)
+{
+	s->result->error = *err;
+	s->phase = ENDED;
+}
+
+static void
+on_held(struct session *s, struct msg *m)
+{
+	json_free(s->result->held);
+	s->result->held = TAKE_PTR(m->body);
+	s->phase = HELD;
+	if (!s->o->quiet)
+		outcome_held(s->result->held);
+	if (s->o->no_wait) {
+		struct error err = {0};
+		error_set(&err, EAGAIN, "held", "held for review; not waiting (--no-wait)");
+		end_with_error(s, &err);
+		s->abandon = true;
+	}
+}
+
+static void
+on_started(struct session *s, struct msg *m)
+{
+	struct run_result *result = s->result;
+	json_free(result->started);
+	result->started = TAKE_PTR(m->body);
+	result->at_ns[STEP_STARTED] = clock_monotonic_ns();
+	s->relay.limit = json_get_int(json_get(result->started, "limits"), "output_bytes", 0);
+	if (s->relay.limit > 0)
+		for (int i = 0; i < 2; i++)
+			result->captured[i].limit = (size_t)s->relay.limit;
+	s->phase = RUNNING;
+}
+
+static void
+on_done(struct session *s, struct msg *m)
+{
+	struct run_result *result = s->result;
+	json_free(result->done);
+	cleanup_close(&result->upper_fd);
+	result->upper_fd = msg_take_fd(m, 0);
+	result->done = TAKE_PTR(m->body);
+	const struct json *error = json_get(result->done, "error");
+	if (error != NULL)
+		msg_error_read(result->done, &result->error);
+	s->phase = ENDED;
+}
+
+static void
+on_message(struct session *s, struct msg *m)
+{
+	struct error err = {0};
+	connect_settled(s->c);
+	close_handed(s);
+	if (m->type == MSG_HELD && s->phase <= HELD) {
+		on_held(s, m);
+	} else if (m->type == MSG_STARTED && s->phase <= HELD) {
+		on_started(s, m);
+	} else if (m->type == MSG_DONE && s->phase != ENDED) {
+		on_done(s, m);
+	} else if (m->type == MSG_ERROR) {
+		msg_error_read(m->body, &err);
+		end_with_error(s, &err);
+	} else if (m->type != MSG_OK) {
+		error_set(&err, EPROTO, "protocol", "rf-supervisor answered with message %u out of turn",
+		    m->type);
+		end_with_error(s, &err);
+		s->abandon = true;
+	}
+}
+
+static void
+on_lost(struct session *s, int r)
+{
+	struct error err = {0};
+	if (r == -ECONNRESET && s->phase == ASKED && !s->said_anything) {
+		connect_done(s->c);
+		r = connect_supervisor(CONNECT_START, s->c, &err);
+		if (r >= 0)
+			r = ask(s, &err);
+		if (r >= 0)
+			return;
+	} else {
+		error_set(&err, EPIPE, "supervisor_lost", "rf-supervisor ended; the sandbox is destroyed");
+		error_remedy(&err, "see run/log in the state directory");
+	}
+	end_with_error(s, &err);
+	s->abandon = s->result->started == NULL;
+}
+
+static void
+on_socket(struct session *s)
+{
+	struct msg m = MSG_INIT;
+	int r = msg_recv(s->c->fd, MSG_DONTWAIT, &m);
+	if (r > 0)
+		on_message(s, &m);
+	else if (r == -EBADMSG)
+		on_lost(s, r);
+	else if (r != -EAGAIN && r != -EINTR)
+		on_lost(s, r);
+	msg_done(&m);
+}
+
+/* ---- signals ---- */
+
+static int
+open_signals(void)
+{
+	static const int wanted[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH,
+	    SIGTSTP, SIGCONT};
+	sigset_t set, blocked;
+	(void)sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
+		struct sigaction old;
+		/* What the caller ignores (nohup, a shell's background job) stays ignored. */
+		if (sigaction(wanted[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+			(void)sigaddset(&set, wanted[i]);
+	}
+	blocked = set;
+	(void)sigaddset(&blocked, SIGPIPE);
+	(void)sigprocmask(SIG_BLOCK, &blocked, NULL);
+	int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? -errno : fd;
+}
+
+static void
+leave(struct session *s, int signal)
+{
+	s->result->signal = signal;
+	s->phase = ENDED;
+	s->abandon = true;
+}
+
+static void
+on_interrupt(struct session *s, int signal)
+{
+	int64_t now = clock_monotonic_ns();
+	bool again = s->interrupted_ns != 0 && now - s->interrupted_ns < SECOND_INTERRUPT_NS;
+	s->interrupted_ns = now;
+	if (s->stopped && again)
+		leave(s, signal);
+	else if (again)
+		stop(s, "interrupt");
+	else
+		say_to_supervisor(s, MSG_SIGNAL, "signal", json_new_int(signal));
+}
+
+static void
+on_signal(struct session *s, int signal)
+{
+	bool ends = signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT;
+	if (signal == SIGTSTP) {
+		/* The sandbox has no terminal: its command stops by SIGSTOP, and we by ourselves. */
+		if (s->phase == RUNNING)
+			say_to_supervisor(s, MSG_SIGNAL, "signal", json_new_int(SIGSTOP));
+		(void)kill(getpid(), SIGSTOP);
+	} else if (s->phase == ENDED || (ends && s->phase != RUNNING)) {
+		if (ends)
+			leave(s, signal);
+	} else if (signal == SIGINT || signal == SIGTERM) {
+		on_interrupt(s, signal);
+	} else if (s->phase == RUNNING) {
+		say_to_supervisor(s, MSG_SIGNAL, "signal", json_new_int(signal));
+	}
+}
+
+static void
+on_signals(struct session *s)
+{
+	struct signalfd_siginfo info;
+	while (!s->abandon && read(s->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		on_signal(s, (int)info.ssi_signo);
+}
+
+/* ---- the loop ---- */
+
+static void
+after_streams(struct session *s)
+{
+	const struct channel *out = &s->relay.ch[RELAY_OUT];
+	if (s->relay.over && !s->result->output_limit) {
+		s->result->output_limit = true;
+		stop(s, "output");
+	}
+	if (out->state == CHANNEL_CLOSED && out->error != 0 && !s->result->broken_pipe &&
+	    s->result->error.code[0] == 0) {
+		if (out->error == -EPIPE)
+			s->result->broken_pipe = true;
+		else
+			error_set_errno(&s->result->error, -out->error, "output_lost", "standard output");
+		stop(s, "interrupt");
+	}
+}
+
+static int
+serve(struct session *s, struct error *err)
+{
+	struct pollfd fds[2 + RELAY_POLL_FDS];
+	while (!s->abandon) {
+		bool ended = s->phase == ENDED;
+		if (ended) {
+			relay_close_input(&s->relay);
+			s->relay.limit = MAX(s->relay.limit, (int64_t)0);
+			if (relay_finished(&s->relay))
+				break;
+		}
+		fds[0] = (struct pollfd){.fd = ended ? -1 : s->c->fd, .events = POLLIN};
+		fds[1] = (struct pollfd){.fd = s->signals, .events = POLLIN};
+		relay_prepare(&s->relay, fds + 2);
+		/* Once it ended, everything it wrote is in the pipes: no reason to wait for their end of
+		 * file, which comes when the last of its processes is gone. */
+		int r = poll(fds, ARRAY_LEN(fds), ended && !relay_blocked(&s->relay) ? 0 : -1);
+		if (r < 0 && errno != EINTR)
+			return error_set_errno(err, errno, "poll_failed", "poll");
+		if (r <= 0 && ended)
+			break;
+		if (r <= 0)
+			continue;
+		if (fds[1].revents != 0)
+			on_signals(s);
+		(void)relay_step(&s->relay, fds + 2);
+		after_streams(s);
+		if (fds[0].revents != 0)
+			on_socket(s);
+		if (s->phase == ENDED && s->result->at_ns[STEP_DONE] == 0)
+			s->result->at_ns[STEP_DONE] = clock_monotonic_ns();
+	}
+	return 0;
+}
+
+int
+session_run(const struct run_options *o, struct connection *c, struct run_result *ret,
+    struct error *err)
+{
+	struct session s = {.o = o, .c = c, .result = ret, .signals = -1};
+	int ours[3];
+	int r = make_pipes(&s, ours, err);
+	if (r < 0)
+		return r;
+	buf_init(&ret->captured[0], CAPTURE_MAX);
+	buf_init(&ret->captured[1], CAPTURE_MAX);
+	relay_init(&s.relay, ours, o->json ? ret->captured : NULL);
+	if (!o->raw && relay_filter_terminals(&s.relay) < 0)
+		r = error_set(err, ENOMEM, "no_memory", "out of memory");
+	if (r == 0 && (s.signals = open_signals()) < 0)
+		r = error_set_errno(err, -s.signals, "no_signals", "signalfd");
+	if (r == 0)
+		r = ask(&s, err);
+	if (r == 0)
+		r = serve(&s, err);
+	ret->output[0] = s.relay.ch[RELAY_OUT].count;
+	ret->output[1] = s.relay.ch[RELAY_ERR].count;
+	ret->at_ns[STEP_DRAINED] = clock_monotonic_ns();
+	relay_done(&s.relay);
+	close_handed(&s);
+	cleanup_close(&s.signals);
+	return r;
+}
