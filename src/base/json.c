@@ -554,7 +554,7 @@ parse_string(struct parser *p, struct json **ret)
 {
 	_cleanup_buf_ struct buf text;
 	buf_init(&text, p->len + 1);
-	(void)buf_reserve(&text, 16);
+	(void)buf_reserve(&text, 0); /* "" has bytes too: the NUL */
 	int r = parse_string_bytes(p, &text);
 	if (r < 0)
 		return r;
