@@ -8,6 +8,7 @@
 #include "io/loop.h"
 
 static char order[64];
+static char a[] = "a", b[] = "b", c[] = "c", x[] = "x"; /* timer names */
 
 static void
 note(const char *what)
@@ -43,9 +44,9 @@ timers_fire_in_the_order_of_their_times(void **state)
 {
 	struct loop *loop = new_loop();
 	struct timer *t;
-	assert_int_equal(loop_timer(loop, 3, on_named_timer, "c", &t), 0);
-	assert_int_equal(loop_timer(loop, 0, on_named_timer, "a", &t), 0);
-	assert_int_equal(loop_timer(loop, 2, on_named_timer, "b", &t), 0);
+	assert_int_equal(loop_timer(loop, 3, on_named_timer, c, &t), 0);
+	assert_int_equal(loop_timer(loop, 0, on_named_timer, a, &t), 0);
+	assert_int_equal(loop_timer(loop, 2, on_named_timer, b, &t), 0);
 	assert_int_equal(loop_timer(loop, 4, on_stop_timer, loop, &t), 0);
 	assert_int_equal(loop_run(loop), 7);
 	assert_string_equal(order, "abc");
@@ -58,7 +59,7 @@ cancelled_timers_do_not_fire(void **state)
 	struct loop *loop = new_loop();
 	struct timer *timers[32], *stop;
 	for (size_t i = 0; i < ARRAY_LEN(timers); i++)
-		assert_int_equal(loop_timer(loop, (int64_t)(i * 7 % 5), on_named_timer, "x", &timers[i]), 0);
+		assert_int_equal(loop_timer(loop, (int64_t)(i * 7 % 5), on_named_timer, x, &timers[i]), 0);
 	for (size_t i = 0; i < ARRAY_LEN(timers); i++)
 		if (i != 9)
 			assert_null(timer_cancel(timers[i]));

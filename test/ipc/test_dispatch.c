@@ -69,7 +69,7 @@ on_closed(struct conn *conn)
 }
 
 static struct world
-new_world(unsigned peer)
+new_world(void)
 {
 	struct world w = {0};
 	assert_int_equal(loop_new(&w.loop), 0);
@@ -111,7 +111,7 @@ send_far(struct world *w, uint16_t type, const char *text, unsigned n_fds)
 static void
 a_listed_message_is_handled_and_answered(void **state)
 {
-	struct world w = new_world(PEER_FRIEND);
+	struct world w = new_world();
 	open_world(&w, PEER_FRIEND);
 	w.stop_on_message = true;
 	assert_int_equal(conn_uid(w.conn), getuid());
@@ -155,7 +155,7 @@ static void
 everything_else_ends_the_conversation(void **state)
 {
 	for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
-		struct world w = new_world(refused[i].peer);
+		struct world w = new_world();
 		open_world(&w, refused[i].peer);
 		send_far(&w, refused[i].type, refused[i].text, refused[i].n_fds);
 		assert_int_equal(loop_run(w.loop), 1);
@@ -169,7 +169,7 @@ everything_else_ends_the_conversation(void **state)
 static void
 a_malformed_packet_ends_the_conversation(void **state)
 {
-	struct world w = new_world(PEER_FRIEND);
+	struct world w = new_world();
 	open_world(&w, PEER_FRIEND);
 	assert_int_equal(send(w.far, "garbage", 7, 0), 7);
 	assert_int_equal(loop_run(w.loop), 1);
@@ -179,7 +179,7 @@ a_malformed_packet_ends_the_conversation(void **state)
 static void
 end_of_file_ends_the_conversation(void **state)
 {
-	struct world w = new_world(PEER_FRIEND);
+	struct world w = new_world();
 	open_world(&w, PEER_FRIEND);
 	assert_int_equal(shutdown(w.far, SHUT_RDWR), 0);
 	assert_int_equal(loop_run(w.loop), 1);
@@ -189,7 +189,7 @@ end_of_file_ends_the_conversation(void **state)
 static void
 what_the_socket_does_not_take_is_queued_and_sent_in_order(void **state)
 {
-	struct world w = new_world(PEER_FRIEND);
+	struct world w = new_world();
 	open_world(&w, PEER_FRIEND);
 	w.stop_on_message = true;
 	char text[16000];
@@ -231,7 +231,7 @@ what_the_socket_does_not_take_is_queued_and_sent_in_order(void **state)
 static void
 a_peer_that_never_reads_is_left_when_the_queue_is_full(void **state)
 {
-	struct world w = new_world(PEER_FRIEND);
+	struct world w = new_world();
 	open_world(&w, PEER_FRIEND);
 	char text[30000];
 	memset(text, 'x', sizeof(text) - 1);
@@ -250,7 +250,7 @@ a_peer_that_never_reads_is_left_when_the_queue_is_full(void **state)
 static void
 what_cannot_be_built_or_sent_ends_the_conversation(void **state)
 {
-	struct world w = new_world(PEER_FRIEND);
+	struct world w = new_world();
 	open_world(&w, PEER_FRIEND);
 	assert_int_equal(conn_send_take(w.conn, MSG_OK, 1, NULL), -ENOMEM);
 	assert_int_equal(loop_run(w.loop), 1);
@@ -260,7 +260,7 @@ what_cannot_be_built_or_sent_ends_the_conversation(void **state)
 static void
 errors_travel_as_messages(void **state)
 {
-	struct world w = new_world(PEER_FRIEND);
+	struct world w = new_world();
 	open_world(&w, PEER_FRIEND);
 	struct error err, theirs;
 	(void)error_set(&err, EINVAL, "bad", "no %s", "good");
