@@ -1,0 +1,48 @@
+/* Whether a rule and an action meet. Internal to this layer.
+ *
+ * There are two questions. *Permit* (allow and review rules): is every part of the action within the
+ * rule? *Touch* (deny rules, and review rules when they tighten an allow): is any part of the action
+ * what the rule means? Doubt answers no to the first and yes to the second. */
+#pragma once
+
+#include "policy/model.h"
+
+#define SUBJECT_KEYS 2
+
+/* An action, read once. Everything is borrowed from it. */
+struct subject {
+	const struct json *action, *request;
+	enum action_kind kind;
+	enum action_effect effect;
+	bool opaque, reversible;
+	/* risk */
+	int64_t rows_estimated, table_rows; /* -1: not known */
+	bool first_seen, burst, outside_hours, recursive;
+	/* exec */
+	const char *program, *resolved;
+	const struct json *argv, *env;
+	/* net, http, git */
+	const char *host;
+	bool host_plain;
+	int64_t port;
+	/* where the index looks; none: everywhere */
+	uint32_t keys[SUBJECT_KEYS];
+	size_t n_keys;
+};
+
+/* Reads ACTION. 0, or -EINVAL with a reason in WHY if it is not an action that can be decided. */
+int subject_read(struct subject *s, const struct json *action, char *why, size_t why_size) MUST_CHECK;
+
+bool rule_permits(const struct rule *rule, const struct subject *s);
+bool rule_touches(const struct rule *rule, const struct subject *s);
+
+/* match_exec.c */
+bool exec_permits(const struct rule *rule, const struct subject *s);
+bool exec_touches(const struct rule *rule, const struct subject *s);
+/* PATH without the part that a merged /usr makes ambiguous: /usr/bin/x is /bin/x. */
+const char *exec_fold_path(const char *path);
+
+/* Helpers for both. A matcher is one of policy/patterns.h. */
+typedef bool text_matcher(const char *pattern, const char *text);
+bool list_has(const struct list *list, const char *text, text_matcher *match);
+bool text_same(const char *a, const char *b);

@@ -1,0 +1,137 @@
+/* What a policy asks of the sandbox and of this build. */
+#include <string.h>
+
+#include "policy/model.h"
+
+static const char *
+name_or(const char *const *names, int64_t value, const char *fallback)
+{
+	return value == FIELD_UNSET ? fallback : names[value];
+}
+
+static struct json *
+limits_json(const struct sandbox_limits *l)
+{
+	const struct {
+		const char *name;
+		int64_t value;
+	} limits[] = {{"cpu_millis", l->cpu_millis}, {"cpu_time_ms", l->cpu_time_ms},
+	    {"disk_bytes", l->disk_bytes}, {"memory_bytes", l->memory_bytes},
+	    {"network_bytes_per_s", l->network_bytes_per_s}, {"open_files", l->open_files},
+	    {"output_bytes", l->output_bytes}, {"processes", l->processes}, {"wall_ms", l->wall_ms}};
+	struct json *v = json_new_object();
+	for (size_t i = 0; i < ARRAY_LEN(limits); i++)
+		if (limits[i].value != FIELD_UNSET)
+			(void)json_set_int(v, limits[i].name, limits[i].value);
+	return v;
+}
+
+static struct json *
+floor_json(const struct terms *floor)
+{
+	struct json *v = json_new_array();
+	for (size_t i = 0; i < floor->n; i++) {
+		struct json *term = json_new_object();
+		(void)json_set_str(term, "term", floor->items[i].name);
+		if (floor->items[i].strength != NULL)
+			(void)json_set_str(term, "strength", floor->items[i].strength);
+		(void)json_push(v, term);
+	}
+	return v;
+}
+
+struct json *
+policy_sandbox(const struct policy *policy)
+{
+	const struct sandbox *s = &policy->sandbox;
+	struct json *v = json_new_object();
+	(void)json_set_str(v, "tier", name_or(tier_names, s->tier, "namespaces"));
+	(void)json_set_str(v, "root", s->root != NULL ? s->root : "host");
+	(void)json_set_str(v, "executables", name_or(executables_names, s->executables, "any"));
+	(void)json_set_str(v, "workspace", name_or(workspace_names, s->workspace, "none"));
+	(void)json_set_str(v, "exec_gate", name_or(gate_names, s->exec_gate, "submit"));
+	(void)json_set(v, "limits", limits_json(&s->limits));
+	(void)json_set(v, "floor", floor_json(&s->floor));
+	return v;
+}
+
+struct json *
+policy_budgets(const struct policy *policy)
+{
+	const struct budgets *b = &policy->budgets;
+	const struct {
+		const char *name;
+		int64_t value;
+	} budgets[] = {{"bytes_per_day", b->bytes_per_day}, {"calls_per_day", b->calls_per_day},
+	    {"calls_per_task", b->calls_per_task}, {"money_per_day", b->money_per_day},
+	    {"rows_per_day", b->rows_per_day}, {"tokens_per_day", b->tokens_per_day}};
+	struct json *v = json_new_object();
+	for (size_t i = 0; i < ARRAY_LEN(budgets); i++)
+		if (budgets[i].value != FIELD_UNSET)
+			(void)json_set_int(v, budgets[i].name, budgets[i].value);
+	return v;
+}
+
+/* ---- what this build enforces ---- */
+
+static void
+missing_sandbox(const struct sandbox *s, struct buf *missing)
+{
+	if (s->tier > TIER_NAMESPACES)
+		(void)buf_addf(missing, "sandbox.tier: %s is not in this build\n", tier_names[s->tier]);
+	if (s->root != NULL && strcmp(s->root, "host") != 0)
+		(void)buf_addf(missing, "sandbox.root: images (%s) are not in this build\n", s->root);
+	if (s->executables == EXECUTABLES_LISTED)
+		(void)buf_addf(missing, "sandbox.executables: listed is not in this build\n");
+	if (s->exec_gate == GATE_KERNEL)
+		(void)buf_addf(missing, "sandbox.exec_gate: kernel is not in this build\n");
+	if (s->limits.network_bytes_per_s != FIELD_UNSET)
+		(void)buf_addf(missing, "sandbox.limits.network: there is no network in this build\n");
+}
+
+static void
+missing_budgets(const struct budgets *b, struct buf *missing)
+{
+	if (b->rows_per_day != FIELD_UNSET || b->bytes_per_day != FIELD_UNSET ||
+	    b->tokens_per_day != FIELD_UNSET || b->money_per_day != FIELD_UNSET)
+		(void)buf_addf(missing, "budgets: only calls_per_task and calls_per_day are in this build\n");
+}
+
+static void
+missing_rule(const struct rule *rule, struct buf *missing)
+{
+	if (rule->kind != ACTION_EXEC && rule->kind != ACTION_FILE)
+		(void)buf_addf(missing, "rule %s: %s actions are not in this build\n", rule->name,
+		    kind_names[rule->kind]);
+	if (rule->credential != NULL)
+		(void)buf_addf(missing, "rule %s: credentials are not in this build\n", rule->name);
+	if (rule->undo > UNDO_NONE)
+		(void)buf_addf(missing, "rule %s: undo %s is not in this build\n", rule->name,
+		    undo_names[rule->undo]);
+}
+
+bool
+policy_enforceable(const struct policy *policy, struct buf *missing)
+{
+	size_t before = missing->len;
+	missing_sandbox(&policy->sandbox, missing);
+	missing_budgets(&policy->budgets, missing);
+	for (size_t i = 0; i < policy->n_rules; i++)
+		missing_rule(&policy->rules[i], missing);
+	return missing->len == before && !missing->failed;
+}
+
+bool
+policy_needs_two_people(const struct policy *policy)
+{
+	if (policy->review_terms.self_approve) {
+		for (size_t i = 0; i < policy->n_rules; i++)
+			if (policy->rules[i].effect == VERDICT_REVIEW && policy->rules[i].terms.n_approvals > 1)
+				return true;
+		return policy->risk.review_at != FIELD_UNSET && policy->review_terms.n_approvals > 1;
+	}
+	for (size_t i = 0; i < policy->n_rules; i++)
+		if (policy->rules[i].effect == VERDICT_REVIEW)
+			return true;
+	return policy->risk.review_at != FIELD_UNSET;
+}

@@ -1,0 +1,113 @@
+/* Reading an action record once, for matching and risk. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "policy/index.h"
+#include "policy/patterns.h"
+
+/* A string member that is present and holds no NUL, else NULL. */
+static const char *
+text_member(const struct json *object, const char *name)
+{
+	const struct json *v = json_get(object, name);
+	const char *text = json_str(v, NULL);
+	return text != NULL && strlen(text) == json_str_len(v) ? text : NULL;
+}
+
+static void
+add_key(struct subject *s, const char *text, size_t len)
+{
+	s->keys[s->n_keys++] = index_key(text, len);
+}
+
+static const char *
+read_exec(struct subject *s)
+{
+	s->program = text_member(s->request, "program");
+	s->resolved = text_member(s->request, "resolved");
+	s->argv = json_get(s->request, "argv");
+	s->env = json_get(s->request, "env");
+	if (s->program == NULL || json_type(s->argv) != JSON_ARRAY)
+		return "exec needs a program and argv";
+	for (size_t i = 0; i < json_len(s->argv); i++) {
+		const struct json *arg = json_at(s->argv, i);
+		if (strlen(json_str(arg, "")) != json_str_len(arg) || json_type(arg) != JSON_STRING)
+			return "argv must be texts without NUL";
+	}
+	const char *folded = exec_fold_path(s->program);
+	add_key(s, folded, strlen(folded));
+	if (s->resolved != NULL && strcmp(s->resolved, s->program) != 0) {
+		folded = exec_fold_path(s->resolved);
+		add_key(s, folded, strlen(folded));
+	}
+	return NULL;
+}
+
+static const char *
+read_host(struct subject *s)
+{
+	s->host = text_member(s->request, "host");
+	if (s->host == NULL)
+		return "the host is missing";
+	s->host_plain = host_is_plain(s->host);
+	bool plain_http = strcmp(json_get_str(s->request, "scheme", ""), "http") == 0;
+	s->port = json_get_int(s->request, "port", s->kind == ACTION_HTTP ? (plain_http ? 80 : 443) : 0);
+	if (s->host_plain)
+		add_key(s, s->host, strlen(s->host));
+	return NULL;
+}
+
+static const char *
+read_sql(struct subject *s)
+{
+	const char *database = text_member(s->request, "database");
+	if (database == NULL)
+		return "the database is missing";
+	add_key(s, database, strlen(database));
+	return NULL;
+}
+
+static void
+read_facts(struct subject *s, const struct json *action)
+{
+	const struct json *facts = json_get(action, "facts");
+	s->rows_estimated = json_get_int(facts, "rows_estimated", -1);
+	s->table_rows = json_get_int(facts, "table_rows", -1);
+	s->first_seen = json_get_bool(facts, "first_seen", false);
+	s->burst = json_get_bool(facts, "burst", false);
+	s->outside_hours = json_get_bool(facts, "outside_hours", false);
+	s->recursive = json_get_bool(facts, "recursive", false);
+}
+
+int
+subject_read(struct subject *s, const struct json *action, char *why, size_t why_size)
+{
+	memset(s, 0, sizeof(*s));
+	s->action = action;
+	s->request = json_get(action, "request");
+	int kind = action_kind_parse(json_get_str(action, "kind", ""));
+	/* An effect that nobody named is the worst one. */
+	int effect = action_effect_parse(json_get_str(action, "effect", "privileged"));
+	const char *wrong = NULL;
+	if (kind < 0)
+		wrong = "its kind is not known";
+	else if (json_type(s->request) != JSON_OBJECT)
+		wrong = "it has no request";
+	else if (effect < 0)
+		wrong = "its effect is not known";
+	if (wrong == NULL) {
+		s->kind = (enum action_kind)kind;
+		s->effect = (enum action_effect)effect;
+		s->opaque = json_get_bool(action, "opaque", false);
+		s->reversible = json_get_bool(action, "reversible", false);
+		read_facts(s, action);
+		wrong = s->kind == ACTION_EXEC ? read_exec(s) : s->kind == ACTION_SQL ? read_sql(s) :
+		    s->kind == ACTION_NET || s->kind == ACTION_HTTP || s->kind == ACTION_GIT
+		    ? read_host(s) : NULL;
+	}
+	if (wrong == NULL)
+		return 0;
+	(void)snprintf(why, why_size, "the action cannot be decided: %s", wrong);
+	return -EINVAL;
+}
