@@ -202,7 +202,11 @@ outcome_explain(const struct run_options *o, const struct run_result *result)
 		return; /* the caller knows */
 	(void)buf_add_str(&out, "ringfence: ");
 	add_what_happened(&out, result);
-	(void)buf_addf(&out, " (exit %d)\n", outcome_exit_code(result));
+	int code = outcome_exit_code(result);
+	if (json_get_int(json_get(result->done, "exit"), "code", -1) == code)
+		(void)buf_add_char(&out, '\n');
+	else
+		(void)buf_addf(&out, " (exit %d)\n", code);
 	size_t before = out.len;
 	(void)buf_add_str(&out, "  held by  ");
 	size_t head = out.len;

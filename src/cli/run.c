@@ -327,7 +327,7 @@ finish(const struct run_options *o, struct connection *c, struct run_result *res
 	if (o->timing && !o->json)
 		outcome_timing(result);
 	if (o->json)
-		r = MAX(r, outcome_json(o, result));
+		r = outcome_json(o, result) != 0 ? EXIT_RINGFENCE : r;
 	else if (!o->quiet && code != 0)
 		outcome_explain(o, result);
 	else if (o->quiet && result->error.code[0] != 0)
