@@ -26,4 +26,4 @@ in_child(int (*fn)(void *data), void *data)
 }
 
 #define assert_exited(status, code) assert_int_equal(status, (code) << 8)
-#define assert_killed_by(status, sig) assert_int_equal((status) & 0x7f, sig)
+#define assert_killed_by(status, sig) assert_int_equal((status)&0x7f, sig)

@@ -14,54 +14,54 @@
 #define TO(state) (1U << (state))
 
 static const char *const kind_names[ACTION_KINDS] = {
-	[ACTION_EXEC] = "exec",
-	[ACTION_NET] = "net",
-	[ACTION_HTTP] = "http",
-	[ACTION_SQL] = "sql",
-	[ACTION_TOOL] = "tool",
-	[ACTION_MODEL] = "model",
-	[ACTION_GIT] = "git",
-	[ACTION_FILE] = "file",
+    [ACTION_EXEC] = "exec",
+    [ACTION_NET] = "net",
+    [ACTION_HTTP] = "http",
+    [ACTION_SQL] = "sql",
+    [ACTION_TOOL] = "tool",
+    [ACTION_MODEL] = "model",
+    [ACTION_GIT] = "git",
+    [ACTION_FILE] = "file",
 };
 
 static const char *const effect_names[EFFECTS] = {
-	[EFFECT_READ] = "read",
-	[EFFECT_WRITE] = "write",
-	[EFFECT_PRIVILEGED] = "privileged",
+    [EFFECT_READ] = "read",
+    [EFFECT_WRITE] = "write",
+    [EFFECT_PRIVILEGED] = "privileged",
 };
 
 static const char *const state_names[ACTION_STATES] = {
-	[STATE_PROPOSED] = "proposed",
-	[STATE_REVIEWING] = "reviewing",
-	[STATE_APPROVED] = "approved",
-	[STATE_CLAIMED] = "claimed",
-	[STATE_PERFORMING] = "performing",
-	[STATE_SUCCEEDED] = "succeeded",
-	[STATE_FAILED] = "failed",
-	[STATE_UNKNOWN] = "unknown",
-	[STATE_COMPENSATING] = "compensating",
-	[STATE_COMPENSATED] = "compensated",
-	[STATE_DENIED] = "denied",
-	[STATE_REJECTED] = "rejected",
-	[STATE_EXPIRED] = "expired",
-	[STATE_REVOKED] = "revoked",
-	[STATE_INVALIDATED] = "invalidated",
+    [STATE_PROPOSED] = "proposed",
+    [STATE_REVIEWING] = "reviewing",
+    [STATE_APPROVED] = "approved",
+    [STATE_CLAIMED] = "claimed",
+    [STATE_PERFORMING] = "performing",
+    [STATE_SUCCEEDED] = "succeeded",
+    [STATE_FAILED] = "failed",
+    [STATE_UNKNOWN] = "unknown",
+    [STATE_COMPENSATING] = "compensating",
+    [STATE_COMPENSATED] = "compensated",
+    [STATE_DENIED] = "denied",
+    [STATE_REJECTED] = "rejected",
+    [STATE_EXPIRED] = "expired",
+    [STATE_REVOKED] = "revoked",
+    [STATE_INVALIDATED] = "invalidated",
 };
 
 static const unsigned next_states[ACTION_STATES] = {
-	[STATE_PROPOSED] =
-	    TO(STATE_REVIEWING) | TO(STATE_APPROVED) | TO(STATE_DENIED) | TO(STATE_REVOKED),
-	[STATE_REVIEWING] = TO(STATE_APPROVED) | TO(STATE_REJECTED) | TO(STATE_EXPIRED) |
-	    TO(STATE_REVOKED) | TO(STATE_INVALIDATED) | TO(STATE_DENIED),
-	[STATE_APPROVED] =
-	    TO(STATE_CLAIMED) | TO(STATE_EXPIRED) | TO(STATE_REVOKED) | TO(STATE_INVALIDATED),
-	[STATE_CLAIMED] = TO(STATE_PERFORMING) | TO(STATE_REVOKED) | TO(STATE_UNKNOWN),
-	[STATE_PERFORMING] =
-	    TO(STATE_SUCCEEDED) | TO(STATE_FAILED) | TO(STATE_UNKNOWN) | TO(STATE_REVOKED),
-	[STATE_SUCCEEDED] = TO(STATE_COMPENSATING),
-	[STATE_FAILED] = TO(STATE_COMPENSATING),
-	[STATE_UNKNOWN] = TO(STATE_COMPENSATING),
-	[STATE_COMPENSATING] = TO(STATE_COMPENSATED) | TO(STATE_FAILED) | TO(STATE_UNKNOWN),
+    [STATE_PROPOSED] =
+	TO(STATE_REVIEWING) | TO(STATE_APPROVED) | TO(STATE_DENIED) | TO(STATE_REVOKED),
+    [STATE_REVIEWING] = TO(STATE_APPROVED) | TO(STATE_REJECTED) | TO(STATE_EXPIRED) |
+	TO(STATE_REVOKED) | TO(STATE_INVALIDATED) | TO(STATE_DENIED),
+    [STATE_APPROVED] =
+	TO(STATE_CLAIMED) | TO(STATE_EXPIRED) | TO(STATE_REVOKED) | TO(STATE_INVALIDATED),
+    [STATE_CLAIMED] = TO(STATE_PERFORMING) | TO(STATE_REVOKED) | TO(STATE_UNKNOWN),
+    [STATE_PERFORMING] =
+	TO(STATE_SUCCEEDED) | TO(STATE_FAILED) | TO(STATE_UNKNOWN) | TO(STATE_REVOKED),
+    [STATE_SUCCEEDED] = TO(STATE_COMPENSATING),
+    [STATE_FAILED] = TO(STATE_COMPENSATING),
+    [STATE_UNKNOWN] = TO(STATE_COMPENSATING),
+    [STATE_COMPENSATING] = TO(STATE_COMPENSATED) | TO(STATE_FAILED) | TO(STATE_UNKNOWN),
 };
 
 /* ---- names and states ---- */

@@ -84,5 +84,5 @@ int action_validate(const struct json *action, struct error *err) MUST_CHECK;
 
 /* The keyed hash (HMAC-SHA-256) of the canonical {"kind","request","target"}, in hexadecimal.
  * 0, -EINVAL if one of them is missing, or -ENOMEM. */
-int action_digest(const struct json *action, const uint8_t *key, size_t key_len,
-    char ret[SHA256_HEX]) MUST_CHECK;
+int action_digest(
+    const struct json *action, const uint8_t *key, size_t key_len, char ret[SHA256_HEX]) MUST_CHECK;

@@ -13,16 +13,16 @@
 #define ARGV_BYTES_MAX (128 * 1024)
 
 enum field_type {
-	FIELD_TEXT,     /* MIN..MAX bytes */
-	FIELD_PATH,     /* an absolute path */
-	FIELD_CHOICE,   /* one of CHOICES */
-	FIELD_INT,      /* MIN..MAX */
+	FIELD_TEXT,   /* MIN..MAX bytes */
+	FIELD_PATH,   /* an absolute path */
+	FIELD_CHOICE, /* one of CHOICES */
+	FIELD_INT,    /* MIN..MAX */
 	FIELD_BOOL,
 	FIELD_TEXTS,    /* array of MIN..MAX strings */
 	FIELD_TEXT_MAP, /* object of at most MAX strings */
 	FIELD_OBJECT,   /* anything */
 	FIELD_ANY,
-	FIELD_RECORDS,  /* array of at most MAX objects with the fields of TABLE */
+	FIELD_RECORDS, /* array of at most MAX objects with the fields of TABLE */
 };
 
 enum need { OPTIONAL, REQUIRED };
@@ -48,128 +48,128 @@ static const char *const file_operations[] = {"read", "write", "delete", "commit
 static const char *const effects[] = {"read", "write", "privileged", NULL};
 
 static const struct field exec_fields[] = {
-	{.name = "program", .type = FIELD_PATH, .need = REQUIRED},
-	{.name = "resolved", .type = FIELD_PATH},
-	{.name = "argv", .type = FIELD_TEXTS, .need = REQUIRED, .min = 1, .max = ARGV_ITEMS_MAX},
-	{.name = "cwd", .type = FIELD_PATH},
-	{.name = "env", .type = FIELD_TEXTS, .max = 1024},
-	{0},
+    {.name = "program", .type = FIELD_PATH, .need = REQUIRED},
+    {.name = "resolved", .type = FIELD_PATH},
+    {.name = "argv", .type = FIELD_TEXTS, .need = REQUIRED, .min = 1, .max = ARGV_ITEMS_MAX},
+    {.name = "cwd", .type = FIELD_PATH},
+    {.name = "env", .type = FIELD_TEXTS, .max = 1024},
+    {0},
 };
 
 static const struct field net_fields[] = {
-	{.name = "host", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 253},
-	{.name = "port", .type = FIELD_INT, .need = REQUIRED, .min = 1, .max = 65535},
-	{.name = "protocol", .type = FIELD_CHOICE, .choices = protocols},
-	{0},
+    {.name = "host", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 253},
+    {.name = "port", .type = FIELD_INT, .need = REQUIRED, .min = 1, .max = 65535},
+    {.name = "protocol", .type = FIELD_CHOICE, .choices = protocols},
+    {0},
 };
 
 static const struct field http_fields[] = {
-	{.name = "scheme", .type = FIELD_CHOICE, .need = REQUIRED, .choices = schemes},
-	{.name = "host", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 253},
-	{.name = "port", .type = FIELD_INT, .min = 1, .max = 65535},
-	{.name = "method", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 32},
-	{.name = "path", .type = FIELD_PATH, .need = REQUIRED, .max = 8192},
-	{.name = "query", .type = FIELD_TEXT, .max = 16384},
-	{.name = "headers", .type = FIELD_TEXT_MAP, .max = 128},
-	{.name = "body_bytes", .type = FIELD_INT, .max = JSON_INT_MAX},
-	{0},
+    {.name = "scheme", .type = FIELD_CHOICE, .need = REQUIRED, .choices = schemes},
+    {.name = "host", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 253},
+    {.name = "port", .type = FIELD_INT, .min = 1, .max = 65535},
+    {.name = "method", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 32},
+    {.name = "path", .type = FIELD_PATH, .need = REQUIRED, .max = 8192},
+    {.name = "query", .type = FIELD_TEXT, .max = 16384},
+    {.name = "headers", .type = FIELD_TEXT_MAP, .max = 128},
+    {.name = "body_bytes", .type = FIELD_INT, .max = JSON_INT_MAX},
+    {0},
 };
 
 static const struct field sql_statement_fields[] = {
-	{.name = "verb", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 64},
-	{.name = "tables", .type = FIELD_TEXTS, .max = 1024},
-	{.name = "columns", .type = FIELD_TEXTS, .max = 4096},
-	{.name = "functions", .type = FIELD_TEXTS, .max = 1024},
-	{.name = "where", .type = FIELD_BOOL},
-	{0},
+    {.name = "verb", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 64},
+    {.name = "tables", .type = FIELD_TEXTS, .max = 1024},
+    {.name = "columns", .type = FIELD_TEXTS, .max = 4096},
+    {.name = "functions", .type = FIELD_TEXTS, .max = 1024},
+    {.name = "where", .type = FIELD_BOOL},
+    {0},
 };
 
 static const struct field sql_fields[] = {
-	{.name = "database", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 128},
-	{.name = "text", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = TEXT_MAX},
-	{.name = "statements", .type = FIELD_RECORDS, .max = 256, .table = sql_statement_fields},
-	{0},
+    {.name = "database", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 128},
+    {.name = "text", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = TEXT_MAX},
+    {.name = "statements", .type = FIELD_RECORDS, .max = 256, .table = sql_statement_fields},
+    {0},
 };
 
 static const struct field tool_fields[] = {
-	{.name = "tool", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 128},
-	{.name = "arguments", .type = FIELD_OBJECT},
-	{0},
+    {.name = "tool", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 128},
+    {.name = "arguments", .type = FIELD_OBJECT},
+    {0},
 };
 
 static const struct field model_fields[] = {
-	{.name = "provider", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 128},
-	{.name = "model", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 128},
-	{.name = "tokens", .type = FIELD_INT, .max = JSON_INT_MAX},
-	{0},
+    {.name = "provider", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 128},
+    {.name = "model", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 128},
+    {.name = "tokens", .type = FIELD_INT, .max = JSON_INT_MAX},
+    {0},
 };
 
 static const struct field git_ref_fields[] = {
-	{.name = "name", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 1024},
-	{.name = "force", .type = FIELD_BOOL},
-	{.name = "delete", .type = FIELD_BOOL},
-	{0},
+    {.name = "name", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 1024},
+    {.name = "force", .type = FIELD_BOOL},
+    {.name = "delete", .type = FIELD_BOOL},
+    {0},
 };
 
 static const struct field git_fields[] = {
-	{.name = "host", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 253},
-	{.name = "repository", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 1024},
-	{.name = "operation", .type = FIELD_CHOICE, .need = REQUIRED, .choices = git_operations},
-	{.name = "refs", .type = FIELD_RECORDS, .max = 1024, .table = git_ref_fields},
-	{0},
+    {.name = "host", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 253},
+    {.name = "repository", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 1024},
+    {.name = "operation", .type = FIELD_CHOICE, .need = REQUIRED, .choices = git_operations},
+    {.name = "refs", .type = FIELD_RECORDS, .max = 1024, .table = git_ref_fields},
+    {0},
 };
 
 static const struct field file_fields[] = {
-	{.name = "operation", .type = FIELD_CHOICE, .need = REQUIRED, .choices = file_operations},
-	{.name = "paths", .type = FIELD_TEXTS, .need = REQUIRED, .max = 16384},
-	{.name = "bytes", .type = FIELD_INT, .max = JSON_INT_MAX},
-	{0},
+    {.name = "operation", .type = FIELD_CHOICE, .need = REQUIRED, .choices = file_operations},
+    {.name = "paths", .type = FIELD_TEXTS, .need = REQUIRED, .max = 16384},
+    {.name = "bytes", .type = FIELD_INT, .max = JSON_INT_MAX},
+    {0},
 };
 
 static const struct field *const kind_fields[ACTION_KINDS] = {
-	[ACTION_EXEC] = exec_fields,
-	[ACTION_NET] = net_fields,
-	[ACTION_HTTP] = http_fields,
-	[ACTION_SQL] = sql_fields,
-	[ACTION_TOOL] = tool_fields,
-	[ACTION_MODEL] = model_fields,
-	[ACTION_GIT] = git_fields,
-	[ACTION_FILE] = file_fields,
+    [ACTION_EXEC] = exec_fields,
+    [ACTION_NET] = net_fields,
+    [ACTION_HTTP] = http_fields,
+    [ACTION_SQL] = sql_fields,
+    [ACTION_TOOL] = tool_fields,
+    [ACTION_MODEL] = model_fields,
+    [ACTION_GIT] = git_fields,
+    [ACTION_FILE] = file_fields,
 };
 
 /* The record around the request. What the arbiter writes later is its own affair; a proposal that
  * brings it along is overwritten, never believed. */
 static const struct field record_fields[] = {
-	{.name = "id", .type = FIELD_TEXT, .max = 128},
-	{.name = "task", .type = FIELD_TEXT, .max = 128},
-	{.name = "sandbox", .type = FIELD_TEXT, .max = 128},
-	{.name = "tenant", .type = FIELD_TEXT, .max = 128},
-	{.name = "principal", .type = FIELD_ANY},
-	{.name = "plan", .type = FIELD_TEXT, .max = 128},
-	{.name = "step", .type = FIELD_ANY},
-	{.name = "correlation_id", .type = FIELD_TEXT, .max = 128},
-	{.name = "idempotency_key", .type = FIELD_TEXT, .max = 128},
-	{.name = "kind", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 32},
-	{.name = "target", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 4096},
-	{.name = "request", .type = FIELD_OBJECT, .need = REQUIRED},
-	{.name = "effect", .type = FIELD_CHOICE, .choices = effects},
-	{.name = "reversible", .type = FIELD_BOOL},
-	{.name = "opaque", .type = FIELD_BOOL},
-	{.name = "impact", .type = FIELD_OBJECT},
-	{.name = "facts", .type = FIELD_OBJECT},
-	{.name = "digest", .type = FIELD_ANY},
-	{.name = "policy", .type = FIELD_ANY},
-	{.name = "decision", .type = FIELD_ANY},
-	{.name = "rule", .type = FIELD_ANY},
-	{.name = "reasons", .type = FIELD_ANY},
-	{.name = "risk", .type = FIELD_ANY},
-	{.name = "approvals", .type = FIELD_ANY},
-	{.name = "grant", .type = FIELD_ANY},
-	{.name = "epoch", .type = FIELD_ANY},
-	{.name = "state", .type = FIELD_ANY},
-	{.name = "times", .type = FIELD_ANY},
-	{.name = "outcome", .type = FIELD_ANY},
-	{0},
+    {.name = "id", .type = FIELD_TEXT, .max = 128},
+    {.name = "task", .type = FIELD_TEXT, .max = 128},
+    {.name = "sandbox", .type = FIELD_TEXT, .max = 128},
+    {.name = "tenant", .type = FIELD_TEXT, .max = 128},
+    {.name = "principal", .type = FIELD_ANY},
+    {.name = "plan", .type = FIELD_TEXT, .max = 128},
+    {.name = "step", .type = FIELD_ANY},
+    {.name = "correlation_id", .type = FIELD_TEXT, .max = 128},
+    {.name = "idempotency_key", .type = FIELD_TEXT, .max = 128},
+    {.name = "kind", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 32},
+    {.name = "target", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 4096},
+    {.name = "request", .type = FIELD_OBJECT, .need = REQUIRED},
+    {.name = "effect", .type = FIELD_CHOICE, .choices = effects},
+    {.name = "reversible", .type = FIELD_BOOL},
+    {.name = "opaque", .type = FIELD_BOOL},
+    {.name = "impact", .type = FIELD_OBJECT},
+    {.name = "facts", .type = FIELD_OBJECT},
+    {.name = "digest", .type = FIELD_ANY},
+    {.name = "policy", .type = FIELD_ANY},
+    {.name = "decision", .type = FIELD_ANY},
+    {.name = "rule", .type = FIELD_ANY},
+    {.name = "reasons", .type = FIELD_ANY},
+    {.name = "risk", .type = FIELD_ANY},
+    {.name = "approvals", .type = FIELD_ANY},
+    {.name = "grant", .type = FIELD_ANY},
+    {.name = "epoch", .type = FIELD_ANY},
+    {.name = "state", .type = FIELD_ANY},
+    {.name = "times", .type = FIELD_ANY},
+    {.name = "outcome", .type = FIELD_ANY},
+    {0},
 };
 
 static int check_fields(const struct json *object, const struct field *table,
@@ -185,7 +185,8 @@ static struct place
 place_member(const struct place *at, const char *name)
 {
 	struct place p;
-	(void)snprintf(p.text, sizeof(p.text), "%s%s%.40s", at->text, at->text[0] == 0 ? "" : ".", name);
+	(void)snprintf(
+	    p.text, sizeof(p.text), "%s%s%.40s", at->text, at->text[0] == 0 ? "" : ".", name);
 	return p;
 }
 
@@ -198,7 +199,8 @@ place_item(const struct place *at, size_t i)
 }
 
 static int
-check_text(const struct json *v, int64_t min, int64_t max, const struct place *at, struct error *err)
+check_text(
+    const struct json *v, int64_t min, int64_t max, const struct place *at, struct error *err)
 {
 	if (json_type(v) != JSON_STRING)
 		return refuse(err, at, "must be a string");
@@ -260,7 +262,8 @@ check_texts(const struct json *v, const struct field *f, const struct place *at,
 }
 
 static int
-check_records(const struct json *v, const struct field *f, const struct place *at, struct error *err)
+check_records(
+    const struct json *v, const struct field *f, const struct place *at, struct error *err)
 {
 	if (json_type(v) != JSON_ARRAY)
 		return refuse(err, at, "must be an array");

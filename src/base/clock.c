@@ -26,7 +26,8 @@ clock_format(int64_t wall_ms, char ret[32])
 	time_t seconds = (time_t)(wall_ms / 1000);
 	struct tm tm;
 	char day[24];
-	if (gmtime_r(&seconds, &tm) == NULL || strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &tm) == 0) {
+	if (gmtime_r(&seconds, &tm) == NULL ||
+	    strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &tm) == 0) {
 		(void)snprintf(ret, 32, "invalid-time");
 		return;
 	}
@@ -39,7 +40,7 @@ clock_parse(const char *text, int64_t *ret_wall_ms)
 	struct tm tm = {0};
 	int ms = 0, used = 0;
 	if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
-	        &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &used) != 6)
+		&tm.tm_hour, &tm.tm_min, &tm.tm_sec, &used) != 6)
 		return -EINVAL;
 	const char *rest = text + used;
 	if (*rest == '.') {

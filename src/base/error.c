@@ -33,8 +33,8 @@ error_set_errno(struct error *err, int errnum, const char *code, const char *fmt
 		error_fill(err, code, fmt, args);
 		va_end(args);
 		size_t used = strlen(err->message);
-		(void)snprintf(err->message + used, sizeof(err->message) - used, ": %s",
-		    strerror(errnum));
+		(void)snprintf(
+		    err->message + used, sizeof(err->message) - used, ": %s", strerror(errnum));
 	}
 	return -errnum;
 }

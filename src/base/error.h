@@ -15,11 +15,11 @@ struct error {
 /* Fills ERR (may be NULL) and returns -ERRNUM, so that callers write `return error_set(...)`.
  * ERRNUM is a positive errno. FMT makes the message; the remedy is cleared. */
 int error_set(struct error *err, int errnum, const char *code, const char *fmt, ...)
-	PRINTF_LIKE(4, 5);
+    PRINTF_LIKE(4, 5);
 
 /* As error_set, and appends ": " and the text of ERRNUM to the message. */
 int error_set_errno(struct error *err, int errnum, const char *code, const char *fmt, ...)
-	PRINTF_LIKE(4, 5);
+    PRINTF_LIKE(4, 5);
 
 /* Sets the remedy of ERR (may be NULL). */
 void error_remedy(struct error *err, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -422,8 +422,9 @@ parse_fail(struct parser *p, const char *what)
 static void
 skip_space(struct parser *p)
 {
-	while (p->at < p->len && (p->text[p->at] == ' ' || p->text[p->at] == '\t' ||
-	                             p->text[p->at] == '\n' || p->text[p->at] == '\r'))
+	while (p->at < p->len &&
+	    (p->text[p->at] == ' ' || p->text[p->at] == '\t' || p->text[p->at] == '\n' ||
+		p->text[p->at] == '\r'))
 		p->at++;
 }
 

@@ -76,7 +76,8 @@ rate_limited(void)
 	int64_t now = clock_monotonic_ns() / 1000000000;
 	if (now != second) {
 		if (dropped > 0)
-			(void)fprintf(stderr, "%s warning lines-dropped count=%u\n", program, dropped);
+			(void)fprintf(
+			    stderr, "%s warning lines-dropped count=%u\n", program, dropped);
 		second = now;
 		lines = dropped = 0;
 	}
@@ -105,8 +106,8 @@ log_event(enum log_level level, const char *event, ...)
 		const char *quote = strpbrk(value, " =\"") != NULL || value[0] == 0 ? "\"" : "";
 		if ((size_t)at + strlen(name) + strlen(value) + 8 >= sizeof(line))
 			break;
-		at += snprintf(line + at, sizeof(line) - (size_t)at, " %s=%s%s%s", name, quote, value,
-		    quote);
+		at += snprintf(
+		    line + at, sizeof(line) - (size_t)at, " %s=%s%s%s", name, quote, value, quote);
 	}
 	va_end(args);
 	line[at++] = '\n';

@@ -16,19 +16,19 @@
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
 /* Returns the value of PTR (an lvalue) and leaves NULL in it. */
-#define TAKE_PTR(ptr)                       \
-	({                                  \
+#define TAKE_PTR(ptr)                           \
+	({                                      \
 		__typeof__(ptr) taken_ = (ptr); \
-		(ptr) = NULL;               \
-		taken_;                     \
+		(ptr) = NULL;                   \
+		taken_;                         \
 	})
 
 /* Returns the value of FD (an lvalue) and leaves -1 in it. */
-#define TAKE_FD(fd)             \
-	({                      \
+#define TAKE_FD(fd)                \
+	({                         \
 		int taken_ = (fd); \
-		(fd) = -1;      \
-		taken_;         \
+		(fd) = -1;         \
+		taken_;            \
 	})
 
 static inline void

@@ -23,8 +23,8 @@ void sha256_final(struct sha256 *h, uint8_t ret[SHA256_BYTES]);
 void sha256(const void *bytes, size_t len, uint8_t ret[SHA256_BYTES]);
 /* The same without the SHA instructions: for tests, and to compare. */
 void sha256_portable(const void *bytes, size_t len, uint8_t ret[SHA256_BYTES]);
-void hmac_sha256(const void *key, size_t key_len, const void *bytes, size_t len,
-    uint8_t ret[SHA256_BYTES]);
+void hmac_sha256(
+    const void *key, size_t key_len, const void *bytes, size_t len, uint8_t ret[SHA256_BYTES]);
 
 /* Lower-case hexadecimal with a NUL: RET has room for 2 * LEN + 1. */
 void hex_encode(const uint8_t *bytes, size_t len, char *ret);

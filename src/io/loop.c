@@ -94,7 +94,8 @@ loop_free(struct loop *loop)
 /* ---- descriptors ---- */
 
 int
-loop_watch(struct loop *loop, int fd, uint32_t events, loop_fd_fn *fn, void *data, struct watch **ret)
+loop_watch(
+    struct loop *loop, int fd, uint32_t events, loop_fd_fn *fn, void *data, struct watch **ret)
 {
 	struct watch *watch = calloc(1, sizeof(*watch));
 	if (watch == NULL)
@@ -222,10 +223,10 @@ loop_timer(struct loop *loop, int64_t delay_ms, loop_timer_fn *fn, void *data, s
 	int64_t longest_ms = INT64_MAX / NS_PER_MS / 2;
 	int64_t delay_ns = MAX(MIN(delay_ms, longest_ms), (int64_t)0) * NS_PER_MS;
 	*timer = (struct timer){.loop = loop,
-		.fn = fn,
-		.data = data,
-		.due_ns = clock_monotonic_ns() + delay_ns,
-		.order = loop->next_order++};
+	    .fn = fn,
+	    .data = data,
+	    .due_ns = clock_monotonic_ns() + delay_ns,
+	    .order = loop->next_order++};
 	heap_put(loop, loop->n_timers++, timer);
 	heap_rise(loop, timer);
 	*ret = timer;

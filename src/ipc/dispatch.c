@@ -100,7 +100,8 @@ end_broken(struct conn *conn, const char *reason, const struct msg *m)
 	if (m != NULL)
 		(void)snprintf(type, sizeof(type), "%u", m->type);
 	(void)snprintf(peer, sizeof(peer), "%u", conn->peer);
-	log_event(LOG_WARNING, "conversation-ended", "reason", reason, "type", type, "peer", peer, NULL);
+	log_event(
+	    LOG_WARNING, "conversation-ended", "reason", reason, "type", type, "peer", peer, NULL);
 	conn_close(conn);
 }
 
@@ -230,8 +231,8 @@ send_or_queue(struct conn *conn, const struct buf *packet, const int *fds, unsig
 }
 
 int
-conn_send(struct conn *conn, uint16_t type, uint32_t serial, const struct json *body, const int *fds,
-    unsigned n_fds)
+conn_send(struct conn *conn, uint16_t type, uint32_t serial, const struct json *body,
+    const int *fds, unsigned n_fds)
 {
 	if (conn->closing)
 		return -EPIPE;

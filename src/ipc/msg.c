@@ -86,8 +86,8 @@ msg_send_packet(int fd, const void *packet, size_t len, const int *fds, unsigned
 }
 
 int
-msg_send(int fd, uint16_t type, uint32_t serial, const struct json *body, const int *fds,
-    unsigned n_fds)
+msg_send(
+    int fd, uint16_t type, uint32_t serial, const struct json *body, const int *fds, unsigned n_fds)
 {
 	_cleanup_buf_ struct buf packet;
 	buf_init(&packet, MSG_HEADER_BYTES + MSG_BODY_MAX);
@@ -114,7 +114,8 @@ int
 msg_decode(const uint8_t *packet, size_t len, struct msg *ret)
 {
 	if (len < MSG_HEADER_BYTES || get_le(packet, 4) != MAGIC || get_le(packet + 6, 2) != 0 ||
-	    get_le(packet + 12, 4) != len - MSG_HEADER_BYTES || len > MSG_HEADER_BYTES + MSG_BODY_MAX)
+	    get_le(packet + 12, 4) != len - MSG_HEADER_BYTES ||
+	    len > MSG_HEADER_BYTES + MSG_BODY_MAX)
 		return -EBADMSG;
 	ret->type = (uint16_t)get_le(packet + 4, 2);
 	ret->serial = get_le(packet + 8, 4);
@@ -123,7 +124,8 @@ msg_decode(const uint8_t *packet, size_t len, struct msg *ret)
 		ret->body = json_new_object();
 		return ret->body == NULL ? -ENOMEM : 0;
 	}
-	int r = json_parse((const char *)packet + MSG_HEADER_BYTES, ret->body_len, &ret->body, NULL);
+	int r =
+	    json_parse((const char *)packet + MSG_HEADER_BYTES, ret->body_len, &ret->body, NULL);
 	if (r < 0)
 		return r == -ENOMEM ? r : -EBADMSG;
 	return json_type(ret->body) == JSON_OBJECT ? 0 : -EBADMSG;
@@ -136,9 +138,9 @@ msg_recv(int fd, int flags, struct msg *ret)
 	union fd_control control;
 	struct iovec iov = {.iov_base = packet, .iov_len = sizeof(packet)};
 	struct msghdr m = {.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.bytes,
-		.msg_controllen = sizeof(control.bytes)};
+	    .msg_iovlen = 1,
+	    .msg_control = control.bytes,
+	    .msg_controllen = sizeof(control.bytes)};
 	*ret = (struct msg)MSG_INIT;
 	ssize_t n;
 	do
@@ -181,7 +183,8 @@ wait_readable(int fd, int64_t deadline_ns)
 	for (;;) {
 		int64_t left_ms = -1;
 		if (deadline_ns >= 0)
-			left_ms = MAX((deadline_ns - clock_monotonic_ns() + 999999) / 1000000, (int64_t)0);
+			left_ms = MAX(
+			    (deadline_ns - clock_monotonic_ns() + 999999) / 1000000, (int64_t)0);
 		struct pollfd p = {.fd = fd, .events = POLLIN};
 		int n = poll(&p, 1, (int)left_ms);
 		if (n > 0)
@@ -202,7 +205,8 @@ receive_reply(int fd, uint32_t serial, int64_t deadline_ns, struct msg *ret, str
 	if (r == -ETIMEDOUT)
 		return error_set(err, ETIMEDOUT, "no_answer", "no answer in time");
 	if (r == 0)
-		return error_set(err, ECONNRESET, "peer_left", "the other side ended the conversation");
+		return error_set(
+		    err, ECONNRESET, "peer_left", "the other side ended the conversation");
 	if (r < 0)
 		return error_set_errno(err, -r, "receive_failed", "cannot receive the answer");
 	if (ret->serial != serial) {
@@ -222,7 +226,8 @@ msg_call(int fd, uint16_t type, const struct json *body, const int *fds, unsigne
 	int r = msg_send(fd, type, serial, body, fds, n_fds);
 	if (r < 0)
 		return error_set_errno(err, -r, "send_failed", "cannot send the request");
-	int64_t deadline_ns = timeout_ms < 0 ? -1 : clock_monotonic_ns() + (int64_t)timeout_ms * 1000000;
+	int64_t deadline_ns =
+	    timeout_ms < 0 ? -1 : clock_monotonic_ns() + (int64_t)timeout_ms * 1000000;
 	r = receive_reply(fd, serial, deadline_ns, ret, err);
 	if (r < 0 || ret->type != MSG_ERROR)
 		return r;
@@ -281,7 +286,8 @@ socket_address(const char *path, struct sockaddr_un *address, int *ret_dir)
 	_cleanup_close_ int dir = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return -errno;
-	int n = snprintf(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d%s", dir, slash);
+	int n = snprintf(
+	    address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d%s", dir, slash);
 	if (n < 0 || (size_t)n >= sizeof(address->sun_path))
 		return -ENAMETOOLONG;
 	*ret_dir = TAKE_FD(dir);

@@ -30,7 +30,10 @@ struct msg {
 	unsigned n_fds; /* owned: msg_done closes those not taken with TAKE_FD */
 };
 
-#define MSG_INIT {.fds = {-1, -1, -1, -1, -1, -1, -1, -1}}
+#define MSG_INIT                                          \
+	{                                                 \
+		.fds = { -1, -1, -1, -1, -1, -1, -1, -1 } \
+	}
 
 /* Sends; BODY may be NULL (empty object) and is borrowed, as are FDS.
  * 0, -EAGAIN if the socket is full (non-blocking sockets), -EMSGSIZE, -EPIPE, -ENOMEM, … */
@@ -42,7 +45,8 @@ int msg_recv(int fd, int flags, struct msg *ret) MUST_CHECK;
 /* The two halves of sending and the inner half of receiving, for ipc/dispatch.c, tests and fuzzers.
  * OUT is replaced by one packet; its limit should be MSG_HEADER_BYTES + MSG_BODY_MAX. */
 int msg_encode(uint16_t type, uint32_t serial, const struct json *body, struct buf *out) MUST_CHECK;
-int msg_send_packet(int fd, const void *packet, size_t len, const int *fds, unsigned n_fds) MUST_CHECK;
+int msg_send_packet(int fd, const void *packet, size_t len, const int *fds, unsigned n_fds)
+    MUST_CHECK;
 /* Fills all of RET but its descriptors. 0, -EBADMSG or -ENOMEM; call msg_done in any case. */
 int msg_decode(const uint8_t *packet, size_t len, struct msg *ret) MUST_CHECK;
 /* Frees the body and closes the descriptors left. */

@@ -18,8 +18,8 @@
 static int
 failed(struct error *err, const struct confine_profile *profile, const char *step)
 {
-	return error_set_errno(err, errno, "confine_failed", "%s: cannot confine itself: %s",
-	    profile->name, step);
+	return error_set_errno(
+	    err, errno, "confine_failed", "%s: cannot confine itself: %s", profile->name, step);
 }
 
 /* A process without CAP_SETPCAP cannot shrink its bounding set; no_new_privs makes that moot. */
@@ -54,8 +54,8 @@ static int
 become(const struct confine_profile *profile, uid_t uid, gid_t gid, struct error *err)
 {
 	if (uid == 0 || gid == 0)
-		return error_set(err, EINVAL, "confine_failed", "%s: refuses to run as root",
-		    profile->name);
+		return error_set(
+		    err, EINVAL, "confine_failed", "%s: refuses to run as root", profile->name);
 	if (setgroups(0, NULL) < 0)
 		return failed(err, profile, "setgroups");
 	if (setresgid(gid, gid, gid) < 0)
@@ -63,8 +63,8 @@ become(const struct confine_profile *profile, uid_t uid, gid_t gid, struct error
 	if (setresuid(uid, uid, uid) < 0)
 		return failed(err, profile, "setresuid");
 	if (setresuid(0, 0, 0) == 0 || setresgid(0, 0, 0) == 0)
-		return error_set(err, EPERM, "confine_failed", "%s: could become root again",
-		    profile->name);
+		return error_set(
+		    err, EPERM, "confine_failed", "%s: could become root again", profile->name);
 	return 0;
 }
 
@@ -102,8 +102,8 @@ enter_seccomp(const struct confine_profile *profile, struct error *err)
 	}
 	for (size_t i = 0; i < profile->n_syscalls; i++)
 		rules[i] = (struct seccomp_rule){
-			.nr = profile->syscalls[i],
-			.action = SECCOMP_RET_ALLOW,
+		    .nr = profile->syscalls[i],
+		    .action = SECCOMP_RET_ALLOW,
 		};
 	for (size_t i = 0; i < profile->n_rules; i++)
 		rules[profile->n_syscalls + i] = profile->rules[i];
@@ -114,8 +114,8 @@ enter_seccomp(const struct confine_profile *profile, struct error *err)
 	r = seccomp_install(program.code, program.len);
 	seccomp_program_done(&program);
 	if (r < 0)
-		return error_set_errno(err, -r, "confine_failed", "%s: cannot confine itself: seccomp",
-		    profile->name);
+		return error_set_errno(
+		    err, -r, "confine_failed", "%s: cannot confine itself: seccomp", profile->name);
 	return 0;
 }
 
@@ -134,8 +134,8 @@ confine_enter(const struct confine_profile *profile, int dir_fd, uid_t uid, gid_
 	if (r == 0)
 		r = close_the_way_back(profile, keep_fds_below, err);
 	if (r == 0)
-		r = landlock_restrict(profile->paths, profile->n_paths, LL_NET_BIND | LL_NET_CONNECT,
-		    LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL, NULL, err);
+		r = landlock_restrict(profile->paths, profile->n_paths,
+		    LL_NET_BIND | LL_NET_CONNECT, LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL, NULL, err);
 	if (r == 0)
 		r = enter_seccomp(profile, err);
 	return r;

@@ -78,7 +78,8 @@ add_path(int ruleset, const struct landlock_path *p, uint64_t known, struct erro
 	if (attr.allowed_access == 0)
 		return 0;
 	if (syscall(NR_LANDLOCK_ADD_RULE, ruleset, RULE_PATH_BENEATH, &attr, 0) < 0)
-		return error_set_errno(err, errno, "landlock_failed", "Landlock: rule for %s", name);
+		return error_set_errno(
+		    err, errno, "landlock_failed", "Landlock: rule for %s", name);
 	return 0;
 }
 
@@ -93,14 +94,15 @@ landlock_restrict(const struct landlock_path *paths, size_t n_paths, uint64_t ne
 		return -EOPNOTSUPP;
 	}
 	struct ruleset_attr attr = {
-		.handled_access_fs = known_fs_rights(abi),
-		.handled_access_net = abi >= 4 ? net & (LL_NET_BIND | LL_NET_CONNECT) : 0,
-		.scoped = abi >= 6 ? scope & (LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL) : 0,
+	    .handled_access_fs = known_fs_rights(abi),
+	    .handled_access_net = abi >= 4 ? net & (LL_NET_BIND | LL_NET_CONNECT) : 0,
+	    .scoped = abi >= 6 ? scope & (LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL) : 0,
 	};
 	_cleanup_close_ int ruleset =
 	    (int)syscall(NR_LANDLOCK_CREATE_RULESET, &attr, attr_size(abi), 0);
 	if (ruleset < 0)
-		return error_set_errno(err, errno, "landlock_failed", "Landlock: create the ruleset");
+		return error_set_errno(
+		    err, errno, "landlock_failed", "Landlock: create the ruleset");
 	for (size_t i = 0; i < n_paths; i++) {
 		int r = add_path(ruleset, &paths[i], attr.handled_access_fs, err);
 		if (r < 0)

@@ -25,12 +25,12 @@
 
 #define LL_READ (LL_READ_FILE | LL_READ_DIR)
 /* All that a private file tree needs; no device or block nodes. */
-#define LL_WRITE                                                                                     \
-	(LL_WRITE_FILE | LL_REMOVE_DIR | LL_REMOVE_FILE | LL_MAKE_DIR | LL_MAKE_REG | LL_MAKE_SOCK | \
-	    LL_MAKE_FIFO | LL_MAKE_SYM | LL_REFER | LL_TRUNCATE)
+#define LL_WRITE                                                                      \
+	(LL_WRITE_FILE | LL_REMOVE_DIR | LL_REMOVE_FILE | LL_MAKE_DIR | LL_MAKE_REG | \
+	    LL_MAKE_SOCK | LL_MAKE_FIFO | LL_MAKE_SYM | LL_REFER | LL_TRUNCATE)
 
-#define LL_NET_BIND (1ULL << 0)    /* ABI 4 */
-#define LL_NET_CONNECT (1ULL << 1) /* ABI 4 */
+#define LL_NET_BIND (1ULL << 0)       /* ABI 4 */
+#define LL_NET_CONNECT (1ULL << 1)    /* ABI 4 */
 #define LL_SCOPE_ABSTRACT (1ULL << 0) /* ABI 6 */
 #define LL_SCOPE_SIGNAL (1ULL << 1)   /* ABI 6 */
 
@@ -48,5 +48,5 @@ int landlock_abi(void);
 /* Restricts this thread to PATHS: every right the ABI knows is handled and denied elsewhere. NET is
  * what TCP rights to handle (none are then granted), SCOPE which scopes; unknown to the ABI: skipped.
  * 0 and the ABI in RET_ABI (may be NULL), -EOPNOTSUPP where there is no Landlock, or -errno. */
-int landlock_restrict(const struct landlock_path *paths, size_t n_paths, uint64_t net, uint64_t scope,
-    int *ret_abi, struct error *err) MUST_CHECK;
+int landlock_restrict(const struct landlock_path *paths, size_t n_paths, uint64_t net,
+    uint64_t scope, int *ret_abi, struct error *err) MUST_CHECK;

@@ -212,7 +212,8 @@ emit_search(struct compiler *c, size_t low, size_t high)
 	if (left <= UINT8_MAX) {
 		/* The common case: the right side is near enough for the conditional jump itself. */
 		memmove(&c->code[at + 1], &c->code[at + 2], left * sizeof(*c->code));
-		c->code[at] = (struct sock_filter){BPF_JMP | BPF_JGE | BPF_K, (uint8_t)left, 0, first};
+		c->code[at] =
+		    (struct sock_filter){BPF_JMP | BPF_JGE | BPF_K, (uint8_t)left, 0, first};
 		c->len--;
 	} else {
 		c->code[at + 1].k = (uint32_t)left;
@@ -236,11 +237,11 @@ static int
 check_rule(const struct seccomp_rule *rule, struct error *err)
 {
 	if (rule->nr < 0 || rule->nr > NR_MAX)
-		return error_set(err, EINVAL, "seccomp_invalid", "seccomp: no system call has number %d",
-		    rule->nr);
+		return error_set(err, EINVAL, "seccomp_invalid",
+		    "seccomp: no system call has number %d", rule->nr);
 	if (rule->n_tests > ARRAY_LEN(rule->tests))
-		return error_set(err, EINVAL, "seccomp_invalid", "seccomp: too many tests for call %d",
-		    rule->nr);
+		return error_set(err, EINVAL, "seccomp_invalid",
+		    "seccomp: too many tests for call %d", rule->nr);
 	for (size_t i = 0; i < rule->n_tests; i++) {
 		const struct seccomp_test *t = &rule->tests[i];
 		bool never = t->op == SECCOMP_MASKED_EQ && (t->value & ~t->mask) != 0;
@@ -264,7 +265,8 @@ compile(struct compiler *c, const struct seccomp_rule *rules, size_t n_rules,
 	cut_segments(c);
 	emit_program(c);
 	if (c->overflow)
-		return error_set(err, EINVAL, "seccomp_invalid", "seccomp: the program is too long");
+		return error_set(
+		    err, EINVAL, "seccomp_invalid", "seccomp: the program is too long");
 	struct sock_filter *code = malloc(c->len * sizeof(*code));
 	if (code == NULL)
 		return error_set(err, ENOMEM, "no_memory", "seccomp: out of memory");

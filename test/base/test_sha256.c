@@ -14,11 +14,11 @@ struct vector {
 
 /* FIPS 180-4 examples; NIST's million of "a". */
 static const struct vector vectors[] = {
-	{"", 1, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
-	{"abc", 1, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
-	{"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 1,
-	    "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"},
-	{"a", 1000000, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"},
+    {"", 1, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+    {"abc", 1, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
+    {"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", 1,
+	"248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"},
+    {"a", 1000000, "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"},
 };
 
 static void
@@ -76,15 +76,18 @@ hmac_gives_the_digests_of_rfc_4231(void **state)
 	memset(key, 0x0b, 20);
 	hmac_sha256(key, 20, "Hi There", 8, digest);
 	hex_encode(digest, sizeof(digest), hex);
-	assert_string_equal(hex, "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+	assert_string_equal(
+	    hex, "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
 	hmac_sha256("Jefe", 4, "what do ya want for nothing?", 28, digest);
 	hex_encode(digest, sizeof(digest), hex);
-	assert_string_equal(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+	assert_string_equal(
+	    hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
 	memset(key, 0xaa, sizeof(key));
 	const char *text = "Test Using Larger Than Block-Size Key - Hash Key First";
 	hmac_sha256(key, sizeof(key), text, strlen(text), digest);
 	hex_encode(digest, sizeof(digest), hex);
-	assert_string_equal(hex, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+	assert_string_equal(
+	    hex, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
 }
 
 static void
@@ -103,11 +106,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(gives_the_published_digests),
-		cmocka_unit_test(agrees_with_the_portable_code_at_every_length),
-		cmocka_unit_test(does_not_depend_on_how_the_input_is_cut),
-		cmocka_unit_test(hmac_gives_the_digests_of_rfc_4231),
-		cmocka_unit_test(hex_decodes_only_lower_case_of_the_right_length),
+	    cmocka_unit_test(gives_the_published_digests),
+	    cmocka_unit_test(agrees_with_the_portable_code_at_every_length),
+	    cmocka_unit_test(does_not_depend_on_how_the_input_is_cut),
+	    cmocka_unit_test(hmac_gives_the_digests_of_rfc_4231),
+	    cmocka_unit_test(hex_decodes_only_lower_case_of_the_right_length),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -59,7 +59,8 @@ cancelled_timers_do_not_fire(void **state)
 	struct loop *loop = new_loop();
 	struct timer *timers[32], *stop;
 	for (size_t i = 0; i < ARRAY_LEN(timers); i++)
-		assert_int_equal(loop_timer(loop, (int64_t)(i * 7 % 5), on_named_timer, x, &timers[i]), 0);
+		assert_int_equal(
+		    loop_timer(loop, (int64_t)(i * 7 % 5), on_named_timer, x, &timers[i]), 0);
 	for (size_t i = 0; i < ARRAY_LEN(timers); i++)
 		if (i != 9)
 			assert_null(timer_cancel(timers[i]));
@@ -201,13 +202,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(timers_fire_in_the_order_of_their_times),
-		cmocka_unit_test(cancelled_timers_do_not_fire),
-		cmocka_unit_test(a_watch_removed_by_another_callback_of_the_same_round_is_not_called),
-		cmocka_unit_test(deferred_work_runs_after_the_callbacks_and_before_the_freeing),
-		cmocka_unit_test(a_timer_that_renews_itself_does_not_starve_descriptors),
-		cmocka_unit_test(a_stop_before_the_run_is_not_lost),
-		cmocka_unit_test(a_descriptor_that_cannot_be_watched_is_an_error),
+	    cmocka_unit_test(timers_fire_in_the_order_of_their_times),
+	    cmocka_unit_test(cancelled_timers_do_not_fire),
+	    cmocka_unit_test(a_watch_removed_by_another_callback_of_the_same_round_is_not_called),
+	    cmocka_unit_test(deferred_work_runs_after_the_callbacks_and_before_the_freeing),
+	    cmocka_unit_test(a_timer_that_renews_itself_does_not_starve_descriptors),
+	    cmocka_unit_test(a_stop_before_the_run_is_not_lost),
+	    cmocka_unit_test(a_descriptor_that_cannot_be_watched_is_an_error),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

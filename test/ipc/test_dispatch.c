@@ -52,11 +52,15 @@ on_close(struct conn *conn, struct msg *m)
 }
 
 static const struct route routes[] = {
-	{.type = 10, .peers = 1 << PEER_FRIEND, .max_body = 64, .max_fds = 1, .handle = on_ping},
-	{.type = 11, .peers = 1 << PEER_FRIEND, .states = 1 << STATE_READY, .max_body = 64, .handle = on_ping},
-	{.type = 12, .peers = 1 << PEER_FRIEND, .max_body = 64, .handle = on_fail},
-	{.type = 13, .peers = 1 << PEER_FRIEND, .max_body = 64, .handle = on_close},
-	{0},
+    {.type = 10, .peers = 1 << PEER_FRIEND, .max_body = 64, .max_fds = 1, .handle = on_ping},
+    {.type = 11,
+	.peers = 1 << PEER_FRIEND,
+	.states = 1 << STATE_READY,
+	.max_body = 64,
+	.handle = on_ping},
+    {.type = 12, .peers = 1 << PEER_FRIEND, .max_body = 64, .handle = on_fail},
+    {.type = 13, .peers = 1 << PEER_FRIEND, .max_body = 64, .handle = on_close},
+    {0},
 };
 
 static void
@@ -142,13 +146,13 @@ struct refused {
 };
 
 static const struct refused refused[] = {
-	{99, PEER_FRIEND, 0, "unlisted"},
-	{10, PEER_STRANGER, 0, "wrong peer"},
-	{11, PEER_FRIEND, 0, "wrong state"},
-	{10, PEER_FRIEND, 2, "too many descriptors"},
-	{10, PEER_FRIEND, 0, "a text that is longer than the sixty-four bytes that the route admits"},
-	{12, PEER_FRIEND, 0, "handler fails"},
-	{13, PEER_FRIEND, 0, "handler closes"},
+    {99, PEER_FRIEND, 0, "unlisted"},
+    {10, PEER_STRANGER, 0, "wrong peer"},
+    {11, PEER_FRIEND, 0, "wrong state"},
+    {10, PEER_FRIEND, 2, "too many descriptors"},
+    {10, PEER_FRIEND, 0, "a text that is longer than the sixty-four bytes that the route admits"},
+    {12, PEER_FRIEND, 0, "handler fails"},
+    {13, PEER_FRIEND, 0, "handler closes"},
 };
 
 static void
@@ -332,7 +336,8 @@ accept_without_descriptors(void *data)
 	int client = msg_connect(path);
 	int next = fcntl(0, F_DUPFD_CLOEXEC, 3);
 	struct rlimit limit = {.rlim_cur = (rlim_t)next + 1, .rlim_max = (rlim_t)next + 1};
-	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || loop_timer(d.loop, 0, on_stop, d.loop, &timer) < 0)
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 ||
+	    loop_timer(d.loop, 0, on_stop, d.loop, &timer) < 0)
 		return 2;
 	if (loop_run(d.loop) != 2 || d.n != 0)
 		return 3;
@@ -355,16 +360,17 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_listed_message_is_handled_and_answered),
-		cmocka_unit_test(everything_else_ends_the_conversation),
-		cmocka_unit_test(a_malformed_packet_ends_the_conversation),
-		cmocka_unit_test(end_of_file_ends_the_conversation),
-		cmocka_unit_test(what_the_socket_does_not_take_is_queued_and_sent_in_order),
-		cmocka_unit_test(a_peer_that_never_reads_is_left_when_the_queue_is_full),
-		cmocka_unit_test(what_cannot_be_built_or_sent_ends_the_conversation),
-		cmocka_unit_test(errors_travel_as_messages),
-		cmocka_unit_test(connections_are_accepted),
-		cmocka_unit_test(without_descriptors_a_connection_is_refused_and_the_loop_does_not_spin),
+	    cmocka_unit_test(a_listed_message_is_handled_and_answered),
+	    cmocka_unit_test(everything_else_ends_the_conversation),
+	    cmocka_unit_test(a_malformed_packet_ends_the_conversation),
+	    cmocka_unit_test(end_of_file_ends_the_conversation),
+	    cmocka_unit_test(what_the_socket_does_not_take_is_queued_and_sent_in_order),
+	    cmocka_unit_test(a_peer_that_never_reads_is_left_when_the_queue_is_full),
+	    cmocka_unit_test(what_cannot_be_built_or_sent_ends_the_conversation),
+	    cmocka_unit_test(errors_travel_as_messages),
+	    cmocka_unit_test(connections_are_accepted),
+	    cmocka_unit_test(
+		without_descriptors_a_connection_is_refused_and_the_loop_does_not_spin),
 	};
 	log_set_level(LOG_ERROR);
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -92,13 +92,13 @@ struct malformed {
 };
 
 static const struct malformed malformed[] = {
-	{"short header", {'R', 'F', 'M', '1', 1}, 15},
-	{"wrong magic", {'R', 'F', 'M', '2', 1}, 16},
-	{"flags set", {'R', 'F', 'M', '1', 1, 0, 1}, 16},
-	{"length too small", {'R', 'F', 'M', '1', 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, '{', '}'}, 18},
-	{"length too large", {'R', 'F', 'M', '1', 1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, '{', '}'}, 18},
-	{"not JSON", {'R', 'F', 'M', '1', 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, '{', '{'}, 18},
-	{"not an object", {'R', 'F', 'M', '1', 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, '[', ']'}, 18},
+    {"short header", {'R', 'F', 'M', '1', 1}, 15},
+    {"wrong magic", {'R', 'F', 'M', '2', 1}, 16},
+    {"flags set", {'R', 'F', 'M', '1', 1, 0, 1}, 16},
+    {"length too small", {'R', 'F', 'M', '1', 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, '{', '}'}, 18},
+    {"length too large", {'R', 'F', 'M', '1', 1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, '{', '}'}, 18},
+    {"not JSON", {'R', 'F', 'M', '1', 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, '{', '{'}, 18},
+    {"not an object", {'R', 'F', 'M', '1', 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, '[', ']'}, 18},
 };
 
 static void
@@ -109,7 +109,8 @@ malformed_packets_are_refused_and_leak_nothing(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(malformed); i++) {
 		struct msg m;
 		int fd = 0;
-		assert_int_equal(msg_send_packet(p[0], malformed[i].bytes, malformed[i].len, &fd, 1), 0);
+		assert_int_equal(
+		    msg_send_packet(p[0], malformed[i].bytes, malformed[i].len, &fd, 1), 0);
 		assert_int_equal(msg_recv(p[1], 0, &m), -EBADMSG);
 		assert_null(m.body);
 		assert_int_equal(m.n_fds, 0);
@@ -306,15 +307,15 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_message_arrives_as_it_was_sent_with_its_descriptors),
-		cmocka_unit_test(an_empty_body_is_an_empty_object),
-		cmocka_unit_test(malformed_packets_are_refused_and_leak_nothing),
-		cmocka_unit_test(a_body_past_the_bound_is_refused_by_both_ends),
-		cmocka_unit_test(too_many_descriptors_are_refused),
-		cmocka_unit_test(end_of_file_and_emptiness_are_told_apart),
-		cmocka_unit_test(a_call_returns_the_answer_or_the_error_of_the_other_side),
-		cmocka_unit_test(a_call_ends_when_time_is_up_or_the_other_side_leaves),
-		cmocka_unit_test(listening_replaces_a_stale_socket_and_nothing_else),
+	    cmocka_unit_test(a_message_arrives_as_it_was_sent_with_its_descriptors),
+	    cmocka_unit_test(an_empty_body_is_an_empty_object),
+	    cmocka_unit_test(malformed_packets_are_refused_and_leak_nothing),
+	    cmocka_unit_test(a_body_past_the_bound_is_refused_by_both_ends),
+	    cmocka_unit_test(too_many_descriptors_are_refused),
+	    cmocka_unit_test(end_of_file_and_emptiness_are_told_apart),
+	    cmocka_unit_test(a_call_returns_the_answer_or_the_error_of_the_other_side),
+	    cmocka_unit_test(a_call_ends_when_time_is_up_or_the_other_side_leaves),
+	    cmocka_unit_test(listening_replaces_a_stale_socket_and_nothing_else),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,23 +16,23 @@
 #define SOMEBODY 65533
 
 static const int syscalls[] = {SYS_read, SYS_write, SYS_openat, SYS_close, SYS_exit_group, SYS_kill,
-	SYS_getppid, SYS_fcntl, SYS_rt_sigreturn, SYS_munmap, SYS_madvise, SYS_brk};
+    SYS_getppid, SYS_fcntl, SYS_rt_sigreturn, SYS_munmap, SYS_madvise, SYS_brk};
 static const struct seccomp_rule rules[] = {
-	{.nr = SYS_socket,
-	    .action = SECCOMP_RET_ERRNO | EAFNOSUPPORT,
-	    .tests = {{.index = 0, .op = SECCOMP_NE, .value = 1}},
-	    .n_tests = 1},
+    {.nr = SYS_socket,
+	.action = SECCOMP_RET_ERRNO | EAFNOSUPPORT,
+	.tests = {{.index = 0, .op = SECCOMP_NE, .value = 1}},
+	.n_tests = 1},
 };
 static const struct landlock_path paths[] = {{.fd = -1, .path = "granted", .access = LL_READ}};
 
 static const struct confine_profile profile = {
-	.name = "test",
-	.syscalls = syscalls,
-	.n_syscalls = ARRAY_LEN(syscalls),
-	.rules = rules,
-	.n_rules = ARRAY_LEN(rules),
-	.paths = paths,
-	.n_paths = ARRAY_LEN(paths),
+    .name = "test",
+    .syscalls = syscalls,
+    .n_syscalls = ARRAY_LEN(syscalls),
+    .rules = rules,
+    .n_rules = ARRAY_LEN(rules),
+    .paths = paths,
+    .n_paths = ARRAY_LEN(paths),
 };
 
 static char root[64];
@@ -65,7 +65,8 @@ enter(int keep)
 	struct error err = {0};
 	bool is_root = geteuid() == 0;
 	int dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int r = confine_enter(&profile, dir, is_root ? SOMEBODY : 0, is_root ? SOMEBODY : 0, keep, &err);
+	int r = confine_enter(
+	    &profile, dir, is_root ? SOMEBODY : 0, is_root ? SOMEBODY : 0, keep, &err);
 	if (r < 0)
 		(void)dprintf(2, "%s\n", err.message);
 	return r;
@@ -163,7 +164,8 @@ static int
 enter_rootless(void *data)
 {
 	if (geteuid() == 0 &&
-	    (setresgid(SOMEBODY, SOMEBODY, SOMEBODY) < 0 || setresuid(SOMEBODY, SOMEBODY, SOMEBODY) < 0))
+	    (setresgid(SOMEBODY, SOMEBODY, SOMEBODY) < 0 ||
+		setresuid(SOMEBODY, SOMEBODY, SOMEBODY) < 0))
 		return 1;
 	if (enter(3) < 0)
 		return 2;
@@ -228,13 +230,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(files_that_the_profile_does_not_grant_are_out_of_reach),
-		cmocka_unit_test(a_system_call_that_is_not_listed_kills),
-		cmocka_unit_test(signals_do_not_leave_the_domain),
-		cmocka_unit_test(descriptors_from_the_given_number_on_are_closed),
-		cmocka_unit_test(root_is_refused_as_the_uid_to_become),
-		cmocka_unit_test(an_ordinary_user_is_confined_as_well),
-		cmocka_unit_test(the_kernel_shows_the_locks),
+	    cmocka_unit_test(files_that_the_profile_does_not_grant_are_out_of_reach),
+	    cmocka_unit_test(a_system_call_that_is_not_listed_kills),
+	    cmocka_unit_test(signals_do_not_leave_the_domain),
+	    cmocka_unit_test(descriptors_from_the_given_number_on_are_closed),
+	    cmocka_unit_test(root_is_refused_as_the_uid_to_become),
+	    cmocka_unit_test(an_ordinary_user_is_confined_as_well),
+	    cmocka_unit_test(the_kernel_shows_the_locks),
 	};
 	if (landlock_abi() == 0)
 		return 77; /* meson: skipped */

@@ -68,8 +68,8 @@ static int
 attack_files(void *data)
 {
 	const struct landlock_path paths[] = {
-		{.fd = -1, .path = inside, .access = LL_READ},
-		{.fd = -1, .path = "/nonexistent/at/all", .access = LL_READ},
+	    {.fd = -1, .path = inside, .access = LL_READ},
+	    {.fd = -1, .path = "/nonexistent/at/all", .access = LL_READ},
 	};
 	if (open_errno(outside, O_RDONLY) != 0 || open_errno(inside, O_WRONLY) != 0)
 		return 1; /* the control */
@@ -91,7 +91,8 @@ grants_what_is_listed_and_refuses_the_rest(void **state)
 static int
 attack_by_descriptor(void *data)
 {
-	struct landlock_path path = {.fd = open(root, O_PATH | O_CLOEXEC), .access = LL_READ | LL_WRITE};
+	struct landlock_path path = {
+	    .fd = open(root, O_PATH | O_CLOEXEC), .access = LL_READ | LL_WRITE};
 	if (restrict_to(&path, 1, 0, 0) < 0)
 		return 2;
 	if (open_errno(outside, O_RDWR) != 0)
@@ -189,7 +190,8 @@ refuses_abstract_sockets_out_of_the_domain_when_asked(void **state)
 static int
 restrict_without_no_new_privs(void *data)
 {
-	if (geteuid() == 0 && (setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0))
+	if (geteuid() == 0 &&
+	    (setresgid(65534, 65534, 65534) < 0 || setresuid(65534, 65534, 65534) < 0))
 		return 1;
 	struct error err = {0};
 	int r = landlock_restrict(NULL, 0, 0, 0, NULL, &err);
@@ -206,12 +208,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(grants_what_is_listed_and_refuses_the_rest),
-		cmocka_unit_test(grants_a_hierarchy_by_descriptor),
-		cmocka_unit_test(refuses_tcp_when_asked),
-		cmocka_unit_test(refuses_signals_out_of_the_domain_when_asked),
-		cmocka_unit_test(refuses_abstract_sockets_out_of_the_domain_when_asked),
-		cmocka_unit_test(fails_closed_when_the_kernel_refuses),
+	    cmocka_unit_test(grants_what_is_listed_and_refuses_the_rest),
+	    cmocka_unit_test(grants_a_hierarchy_by_descriptor),
+	    cmocka_unit_test(refuses_tcp_when_asked),
+	    cmocka_unit_test(refuses_signals_out_of_the_domain_when_asked),
+	    cmocka_unit_test(refuses_abstract_sockets_out_of_the_domain_when_asked),
+	    cmocka_unit_test(fails_closed_when_the_kernel_refuses),
 	};
 	if (landlock_abi() == 0)
 		return 77; /* meson: skipped */

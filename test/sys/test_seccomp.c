@@ -75,7 +75,8 @@ test_holds(const struct seccomp_test *t, uint64_t arg)
 
 /* What the header promises, read off the rules. */
 static uint32_t
-expected(const struct seccomp_rule *rules, size_t n, uint32_t fallback, const struct seccomp_data *data)
+expected(
+    const struct seccomp_rule *rules, size_t n, uint32_t fallback, const struct seccomp_data *data)
 {
 	for (size_t i = 0; i < n; i++) {
 		bool holds = rules[i].nr == data->nr;
@@ -127,7 +128,8 @@ check_program(const struct seccomp_rule *rules, size_t n, uint32_t fallback)
 			for (int i = 0; i < 6; i++)
 				data.args[i] = random_argument(rules, n);
 			bool loaded;
-			assert_int_equal(interpret(&p, &data, &loaded), expected(rules, n, fallback, &data));
+			assert_int_equal(
+			    interpret(&p, &data, &loaded), expected(rules, n, fallback, &data));
 			if (!has_tests(rules, n, nr))
 				assert_false(loaded);
 		}
@@ -135,24 +137,33 @@ check_program(const struct seccomp_rule *rules, size_t n, uint32_t fallback)
 }
 
 static const struct seccomp_rule mixed[] = {
-	{.nr = 3, .action = ALLOW},
-	{.nr = 1, .action = ALLOW},
-	{.nr = 2, .action = ALLOW},
-	{.nr = 0, .action = ALLOW},
-	{.nr = 10, .action = ERRNO(1), .tests = {{.index = 0, .op = SECCOMP_EQ, .value = 7}}, .n_tests = 1},
-	{.nr = 10, .action = ALLOW, .tests = {{.index = 5, .op = SECCOMP_NE, .value = 9}}, .n_tests = 1},
-	{.nr = 11,
-	    .action = ALLOW,
-	    .tests = {{.index = 1, .op = SECCOMP_EQ, .wide = true, .value = 0x1234567800000007},
-	        {.index = 2, .op = SECCOMP_NE, .wide = true, .value = 0xffffffff00000000},
-	        {.index = 3, .op = SECCOMP_MASKED_EQ, .mask = 0xff000000ff, .value = 0x1000000001}},
-	    .n_tests = 3},
-	{.nr = 11, .action = ERRNO(38)},
-	{.nr = 11, .action = ALLOW}, /* never reached */
-	{.nr = 12, .action = ALLOW, .tests = {{.op = SECCOMP_MASKED_EQ, .mask = 0x7e020000}}, .n_tests = 1},
-	{.nr = 13, .action = ALLOW, .tests = {{.op = SECCOMP_EQ, .value = UINT64_MAX}}, .n_tests = 1},
-	{.nr = 14, .action = ALLOW, .tests = {{.op = SECCOMP_MASKED_EQ}}, .n_tests = 1},
-	{.nr = 599, .action = ALLOW},
+    {.nr = 3, .action = ALLOW},
+    {.nr = 1, .action = ALLOW},
+    {.nr = 2, .action = ALLOW},
+    {.nr = 0, .action = ALLOW},
+    {.nr = 10,
+	.action = ERRNO(1),
+	.tests = {{.index = 0, .op = SECCOMP_EQ, .value = 7}},
+	.n_tests = 1},
+    {.nr = 10,
+	.action = ALLOW,
+	.tests = {{.index = 5, .op = SECCOMP_NE, .value = 9}},
+	.n_tests = 1},
+    {.nr = 11,
+	.action = ALLOW,
+	.tests = {{.index = 1, .op = SECCOMP_EQ, .wide = true, .value = 0x1234567800000007},
+	    {.index = 2, .op = SECCOMP_NE, .wide = true, .value = 0xffffffff00000000},
+	    {.index = 3, .op = SECCOMP_MASKED_EQ, .mask = 0xff000000ff, .value = 0x1000000001}},
+	.n_tests = 3},
+    {.nr = 11, .action = ERRNO(38)},
+    {.nr = 11, .action = ALLOW}, /* never reached */
+    {.nr = 12,
+	.action = ALLOW,
+	.tests = {{.op = SECCOMP_MASKED_EQ, .mask = 0x7e020000}},
+	.n_tests = 1},
+    {.nr = 13, .action = ALLOW, .tests = {{.op = SECCOMP_EQ, .value = UINT64_MAX}}, .n_tests = 1},
+    {.nr = 14, .action = ALLOW, .tests = {{.op = SECCOMP_MASKED_EQ}}, .n_tests = 1},
+    {.nr = 599, .action = ALLOW},
 };
 
 static void
@@ -180,7 +191,8 @@ answers_random_tables_as_their_rules_say(void **state)
 				test->index = (uint8_t)(random64() % 6);
 				test->op = (uint8_t)(random64() % 3);
 				test->wide = random64() % 2 == 0;
-				test->mask = random64() & random64() & (random64() % 2 == 0 ? UINT32_MAX : UINT64_MAX);
+				test->mask = random64() & random64() &
+				    (random64() % 2 == 0 ? UINT32_MAX : UINT64_MAX);
 				test->value = random64() >> (random64() % 64);
 				if (test->op == SECCOMP_MASKED_EQ)
 					test->value &= test->mask;
@@ -242,15 +254,15 @@ static void
 refuses_rules_that_cannot_mean_anything(void **state)
 {
 	const struct seccomp_rule bad[] = {
-		{.nr = -1, .action = ALLOW},
-		{.nr = 0x40000000, .action = ALLOW},
-		{.nr = 1, .action = ALLOW, .n_tests = 4},
-		{.nr = 1, .action = ALLOW, .tests = {{.index = 6}}, .n_tests = 1},
-		{.nr = 1, .action = ALLOW, .tests = {{.op = 3}}, .n_tests = 1},
-		{.nr = 1,
-		    .action = ALLOW,
-		    .tests = {{.op = SECCOMP_MASKED_EQ, .mask = 1, .value = 2}},
-		    .n_tests = 1},
+	    {.nr = -1, .action = ALLOW},
+	    {.nr = 0x40000000, .action = ALLOW},
+	    {.nr = 1, .action = ALLOW, .n_tests = 4},
+	    {.nr = 1, .action = ALLOW, .tests = {{.index = 6}}, .n_tests = 1},
+	    {.nr = 1, .action = ALLOW, .tests = {{.op = 3}}, .n_tests = 1},
+	    {.nr = 1,
+		.action = ALLOW,
+		.tests = {{.op = SECCOMP_MASKED_EQ, .mask = 1, .value = 2}},
+		.n_tests = 1},
 	};
 	struct seccomp_program p;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
@@ -303,14 +315,14 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(answers_as_the_rules_say_for_every_number),
-		cmocka_unit_test(answers_random_tables_as_their_rules_say),
-		cmocka_unit_test(kills_foreign_architectures_and_x32),
-		cmocka_unit_test(merges_runs_with_the_same_answer),
-		cmocka_unit_test(hash_depends_on_the_rules_and_not_on_their_order),
-		cmocka_unit_test(refuses_rules_that_cannot_mean_anything),
-		cmocka_unit_test(refuses_a_program_longer_than_the_kernel_takes),
-		cmocka_unit_test(the_kernel_takes_the_program_and_obeys_it),
+	    cmocka_unit_test(answers_as_the_rules_say_for_every_number),
+	    cmocka_unit_test(answers_random_tables_as_their_rules_say),
+	    cmocka_unit_test(kills_foreign_architectures_and_x32),
+	    cmocka_unit_test(merges_runs_with_the_same_answer),
+	    cmocka_unit_test(hash_depends_on_the_rules_and_not_on_their_order),
+	    cmocka_unit_test(refuses_rules_that_cannot_mean_anything),
+	    cmocka_unit_test(refuses_a_program_longer_than_the_kernel_takes),
+	    cmocka_unit_test(the_kernel_takes_the_program_and_obeys_it),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
