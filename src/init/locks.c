@@ -1,0 +1,227 @@
+#include "init/locks.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <linux/seccomp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "sandbox/plan.h"
+#include "sys/landlock.h"
+#include "sys/seccomp.h"
+
+#define FILTER_MAX 2048
+#define PATHS_MAX 64
+
+/* ---- Landlock ---- */
+
+int
+locks_landlock(const struct json *plan, struct json *evidence, struct error *err)
+{
+	static const struct landlock_path fixed[] = {
+	    {-1, "/", LL_READ_DIR},
+	    {-1, "/etc", LL_READ},
+	    {-1, "/proc", LL_READ},
+	    {-1, "/dev/null", LL_READ_FILE | LL_WRITE_FILE | LL_TRUNCATE | LL_IOCTL_DEV},
+	    {-1, "/dev/zero", LL_READ_FILE | LL_WRITE_FILE | LL_IOCTL_DEV},
+	    {-1, "/dev/full", LL_READ_FILE | LL_WRITE_FILE | LL_IOCTL_DEV},
+	    {-1, "/dev/random", LL_READ_FILE | LL_WRITE_FILE | LL_IOCTL_DEV},
+	    {-1, "/dev/urandom", LL_READ_FILE | LL_WRITE_FILE | LL_IOCTL_DEV},
+	    {-1, "/dev/pts", LL_READ | LL_WRITE_FILE | LL_IOCTL_DEV},
+	    {-1, "/dev/shm", LL_READ | LL_WRITE},
+	    {-1, "/tmp", LL_READ | LL_WRITE | LL_EXECUTE},
+	    {-1, "/var/tmp", LL_READ | LL_WRITE | LL_EXECUTE},
+	    {-1, "/run", LL_READ | LL_WRITE | LL_EXECUTE},
+	    {-1, PLAN_HOME, LL_READ | LL_WRITE | LL_EXECUTE},
+	    {-1, PLAN_WORKSPACE, LL_READ | LL_WRITE | LL_EXECUTE},
+	};
+	struct landlock_path paths[PATHS_MAX];
+	size_t n = ARRAY_LEN(fixed);
+	memcpy(paths, fixed, sizeof(fixed));
+	const struct json *binds = json_get(plan, "binds");
+	for (size_t i = 0; i < json_len(binds) && n < PATHS_MAX; i++) {
+		const struct json *bind = json_at(binds, i);
+		uint64_t access = json_get_bool(bind, "file", false) ? LL_READ_FILE : LL_READ;
+		paths[n++] = (struct landlock_path){-1, json_get_str(bind, "to", ""), access | LL_EXECUTE};
+	}
+	int abi = 0;
+	int r = landlock_restrict(paths, n, /* net= */ 0, LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL, &abi, err);
+	if (r == -EOPNOTSUPP) {
+		/* Not our decision: the receipt says so, and the policy's floor decides. */
+		(void)json_set_int(evidence, "landlock_abi", 0);
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	_cleanup_close_ int canary = open("/.canary", O_RDONLY | O_CLOEXEC);
+	if (canary >= 0 || errno != EACCES)
+		return error_set(err, EPERM, "landlock_ineffective",
+		    "Landlock was applied, but a file that no rule names could be opened");
+	(void)json_set_int(evidence, "landlock_abi", abi);
+	(void)json_set_str(evidence, "landlock_canary", "refused");
+	(void)json_set_int(evidence, "landlock_rules", (int64_t)n);
+	return 0;
+}
+
+/* ---- capabilities ---- */
+
+int
+locks_drop_capabilities(uint32_t keep)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct left[2] = {{.effective = keep, .permitted = keep}};
+	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	for (int cap = 0; cap < 64; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0) {
+			if (errno == EINVAL)
+				break; /* past the last one */
+			return -errno;
+		}
+	return syscall(SYS_capset, &header, left) < 0 ? -errno : 0;
+}
+
+/* ---- the command's process ---- */
+
+static int
+set_limit(int resource, int64_t value)
+{
+	struct rlimit limit, now;
+	if (value <= 0)
+		return 0;
+	limit.rlim_cur = limit.rlim_max = (rlim_t)value;
+	if (getrlimit(resource, &now) == 0 && now.rlim_max < limit.rlim_max)
+		limit.rlim_cur = limit.rlim_max = now.rlim_max; /* only ever tighter */
+	return setrlimit(resource, &limit) < 0 ? -errno : 0;
+}
+
+static int
+set_limits(const struct json *limits)
+{
+	struct rlimit no_core = {0, 0};
+	int64_t cpu_s = json_get_int(limits, "cpu_s", 0);
+	int r = setrlimit(RLIMIT_CORE, &no_core) < 0 ? -errno : 0;
+	if (r == 0)
+		r = set_limit(RLIMIT_NOFILE, json_get_int(limits, "open_files", 0));
+	if (r == 0)
+		r = set_limit(RLIMIT_NPROC, json_get_int(limits, "processes", 0));
+	if (r == 0)
+		r = set_limit(RLIMIT_FSIZE, json_get_int(limits, "file_bytes", 0));
+	if (r == 0)
+		r = set_limit(RLIMIT_DATA, json_get_int(limits, "data_bytes", 0));
+	if (r == 0 && cpu_s > 0) {
+		/* SIGXCPU first, which says why; SIGKILL a second later. */
+		struct rlimit cpu = {(rlim_t)cpu_s, (rlim_t)cpu_s + 1};
+		r = setrlimit(RLIMIT_CPU, &cpu) < 0 ? -errno : 0;
+	}
+	return r;
+}
+
+static int
+load_filter(int filter_fd)
+{
+	static struct sock_filter code[FILTER_MAX];
+	ssize_t n = pread(filter_fd, code, sizeof(code), 0);
+	if (n <= 0 || n % (ssize_t)sizeof(code[0]) != 0 || (size_t)n == sizeof(code))
+		return -EINVAL;
+	return seccomp_install(code, (unsigned short)((size_t)n / sizeof(code[0])));
+}
+
+/* Everything here is the kernel's own answer. */
+static int
+read_back(uid_t uid, gid_t gid, struct json *evidence, struct error *err)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct caps[2] = {0};
+	uid_t ruid, euid, suid;
+	gid_t rgid, egid, sgid;
+	(void)syscall(SYS_capget, &header, caps);
+	uint32_t any = 0;
+	for (int i = 0; i < 2; i++)
+		any |= caps[i].effective | caps[i].permitted | caps[i].inheritable;
+	int bounding = 0;
+	for (int cap = 0; cap < 64 && bounding == 0; cap++) {
+		int r = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
+		if (r < 0)
+			break;
+		bounding = r;
+	}
+	int no_new_privs = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
+	int mode = prctl(PR_GET_SECCOMP, 0, 0, 0, 0);
+	(void)getresuid(&ruid, &euid, &suid);
+	(void)getresgid(&rgid, &egid, &sgid);
+	bool ids = ruid == uid && euid == uid && suid == uid && rgid == gid && egid == gid && sgid == gid;
+	if (any != 0 || bounding != 0 || no_new_privs != 1 || mode != SECCOMP_MODE_FILTER || !ids)
+		return error_set(err, EPERM, "locks_incomplete",
+		    "a lock did not engage: capabilities %s, no_new_privs %d, seccomp mode %d, ids %s",
+		    any != 0 || bounding != 0 ? "remain" : "none", no_new_privs, mode,
+		    ids ? "right" : "wrong");
+	(void)json_set_str(evidence, "capabilities", "none");
+	(void)json_set_int(evidence, "no_new_privs", no_new_privs);
+	(void)json_set_int(evidence, "seccomp_mode", mode);
+	(void)json_set_int(evidence, "uid", uid);
+	return 0;
+}
+
+int
+locks_command(const struct json *plan, uid_t uid, gid_t gid, bool change_groups, int filter_fd,
+    struct json *evidence, struct error *err)
+{
+	const char *step = "limits";
+	int r = set_limits(json_get(plan, "rlimits"));
+	if (r == 0 && change_groups) {
+		step = "group ids";
+		if (setgroups(0, NULL) < 0 || syscall(SYS_setresgid, gid, gid, gid) < 0 ||
+		    syscall(SYS_setresuid, uid, uid, uid) < 0)
+			r = -errno;
+	}
+	if (r == 0) {
+		step = "capabilities";
+		r = locks_drop_capabilities(0);
+	}
+	if (r == 0) {
+		step = "no_new_privs";
+		r = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
+	}
+	if (r == 0) {
+		step = "seccomp";
+		r = load_filter(filter_fd);
+	}
+	if (r < 0)
+		return error_set_errno(err, -r, "locks_failed", "cannot apply the command's %s", step);
+	return read_back(uid, gid, evidence, err);
+}
+
+/* ---- rf-init itself ---- */
+
+int
+locks_init(struct error *err)
+{
+	static const int calls[] = {__NR_read, __NR_close, __NR_recvmsg, __NR_sendmsg, __NR_ppoll,
+	    __NR_wait4, __NR_kill, __NR_exit, __NR_exit_group, __NR_rt_sigreturn, __NR_rt_sigprocmask,
+	    __NR_brk, __NR_mmap, __NR_munmap, __NR_mremap, __NR_madvise, __NR_mprotect, __NR_futex,
+	    __NR_clock_gettime, __NR_fcntl, __NR_restart_syscall, __NR_statfs,
+#ifdef __NR_poll
+	    __NR_poll,
+#endif
+	};
+	static struct seccomp_rule rules[ARRAY_LEN(calls)];
+	for (size_t i = 0; i < ARRAY_LEN(calls); i++)
+		rules[i] = (struct seccomp_rule){.nr = calls[i], .action = SECCOMP_RET_ALLOW};
+	struct seccomp_program program = {0};
+	/* CAP_KILL, over this user namespace only: the command may have another uid than we. */
+	int r = locks_drop_capabilities(1u << CAP_KILL);
+	if (r == 0 && (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0))
+		r = -errno;
+	if (r == 0)
+		r = seccomp_compile(rules, ARRAY_LEN(rules), SECCOMP_RET_KILL_PROCESS, &program, err);
+	if (r == 0)
+		r = seccomp_install(program.code, program.len);
+	seccomp_program_done(&program);
+	return r < 0 ? error_set_errno(err, -r, "locks_failed", "cannot confine rf-init") : 0;
+}

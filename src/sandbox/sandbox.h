@@ -1,0 +1,74 @@
+/* One sandbox of the namespaces tier: from the first process in empty namespaces to its last.
+ *
+ *   sandbox_spawn   rf-init waits in new namespaces; needs no policy yet
+ *   sandbox_send_plan  what it must become; it answers INIT_READY with evidence
+ *   (the caller decides)
+ *   sandbox_go      the command executes
+ *   sandbox_kill    SIGKILL to pid 1: the kernel ends every process in the pid namespace
+ *   sandbox_free    after pid 1 was reaped: gives the control group back */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/macros.h"
+#include "sys/cgroup.h"
+
+/* What all sandboxes of one supervisor share; made once. */
+struct sandbox_host;
+
+/* INIT_PATH is rf-init's executable. 0 or -errno with ERR. */
+int sandbox_host_new(const char *init_path, struct sandbox_host **ret, struct error *err) MUST_CHECK;
+struct sandbox_host *sandbox_host_free(struct sandbox_host *host);
+struct cgroup_host *sandbox_host_cgroups(struct sandbox_host *host);
+bool sandbox_host_rootless(const struct sandbox_host *host);
+const char *sandbox_host_filter_hash(const struct sandbox_host *host);
+
+struct sandbox {
+	struct sandbox_host *host; /* borrowed */
+	char id[40];
+	pid_t pid;   /* of rf-init, in our pid namespace */
+	int pidfd;   /* owned */
+	int control; /* owned: socket to rf-init */
+	struct cgroup *group; /* owned; NULL where the host has none */
+	uid_t init_uid, command_uid; /* as the host sees them */
+	uid_t inner_init_uid, inner_uid;
+	gid_t inner_init_gid, inner_gid;
+	bool staged;
+};
+
+/* What a command needs beyond the policy's sandbox configuration. All borrowed. */
+struct sandbox_order {
+	const struct json *config; /* policy_sandbox(), with the request's tighter limits merged in */
+	const struct json *argv;
+	const struct json *env; /* object: additions to the scrubbed environment */
+	const char *program;
+	const char *cwd; /* NULL: the workspace, else the home */
+	int stdio[3];
+	const char *workspace_mode; /* NULL, "staged" or "direct" */
+	const char *workspace_path;
+	int workspace_fd; /* the caller's descriptor of it, or -1 */
+};
+
+/* Starts rf-init in new namespaces and maps its ids. ID names it. 0 or -errno with ERR (which says
+ * what to do where the host denies user namespaces). */
+int sandbox_spawn(struct sandbox_host *host, const char *id, struct sandbox **ret, struct error *err)
+    MUST_CHECK;
+/* Takes a control group, sets the limits and sends the plan. 0 or -errno with ERR. */
+int sandbox_send_plan(struct sandbox *sandbox, const struct sandbox_order *order, struct error *err)
+    MUST_CHECK;
+int sandbox_go(struct sandbox *sandbox) MUST_CHECK;
+void sandbox_kill(struct sandbox *sandbox);
+/* Accepts NULL; returns NULL. */
+struct sandbox *sandbox_free(struct sandbox *sandbox);
+
+/* The whole-sandbox use of memory and processor that polling finds, for hosts without control groups. */
+struct sandbox_sample {
+	int64_t resident_bytes;
+	int64_t cpu_ms;
+	int64_t processes;
+};
+void sandbox_sample(const struct sandbox *sandbox, struct sandbox_sample *ret);

@@ -1,0 +1,243 @@
+/* rf-ledger and rf-arbiter: started before anything else, connected to each other and to us, restarted
+ * together when either dies. What runs meanwhile is destroyed first: without them nothing is decided
+ * and nothing is recorded. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "ipc/messages.h"
+#include "ipc/paths.h"
+#include "ipc/spawn.h"
+#include "sandbox/ids.h"
+#include "supervisor/supervisor.h"
+#include "sys/process.h"
+
+#define RESTARTS_MAX 5
+#define RESTARTS_WINDOW_NS 10000000000LL
+
+static int
+on_ledger_answer(struct conn *conn, struct msg *m)
+{
+	struct error err;
+	(void)conn;
+	if (m->type == MSG_ERROR) {
+		msg_error_read(m->body, &err);
+		log_event(LOG_ERROR, "ledger", "code", err.code, "message", err.message, NULL);
+	}
+	return 0;
+}
+
+static const struct route arbiter_routes[] = {
+    {MSG_VERDICT, 1u << PEER_ARBITER, 0, MSG_BODY_MAX, 0, run_on_verdict},
+    {MSG_CLAIMED, 1u << PEER_ARBITER, 0, 4096, 0, run_on_claimed},
+    {MSG_KILL_TASK, 1u << PEER_ARBITER, 0, 4096, 0, run_on_kill},
+    {MSG_ERROR, 1u << PEER_ARBITER, 0, 16384, 0, run_on_refused},
+    {0},
+};
+
+static const struct route ledger_routes[] = {
+    {MSG_APPENDED, 1u << PEER_LEDGER, 0, 4096, 0, on_ledger_answer},
+    {MSG_OK, 1u << PEER_LEDGER, 0, 64, 0, on_ledger_answer},
+    {MSG_ERROR, 1u << PEER_LEDGER, 0, 16384, 0, on_ledger_answer},
+    {0},
+};
+
+/* The program's own directory below the state directory, owned by its uid. fd or -errno. */
+static int
+open_own_directory(struct supervisor *s, const char *name, uid_t uid, struct error *err)
+{
+	struct stat st;
+	bool root = geteuid() == 0;
+	if (mkdirat(s->state_fd, name, root ? 0750 : 0700) < 0 && errno != EEXIST)
+		return error_set_errno(err, errno, "state_dir", "cannot make %s/%s", s->state, name);
+	int fd = openat(s->state_fd, name, O_DIRECTORY | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_set_errno(err, errno, "state_dir", "cannot open %s/%s", s->state, name);
+	if (root && st.st_uid != uid && fchown(fd, uid, (gid_t)uid) < 0) {
+		(void)close(fd);
+		return error_set_errno(err, errno, "state_dir", "cannot give %s/%s to uid %u", s->state, name,
+		    (unsigned)uid);
+	}
+	return fd;
+}
+
+static int start_both(struct supervisor *s, struct error *err);
+
+static void
+forget(struct sibling *sibling)
+{
+	sibling->watch = watch_remove(sibling->watch);
+	if (sibling->conn != NULL) {
+		struct conn *conn = TAKE_PTR(sibling->conn);
+		conn_close(conn);
+	}
+	if (sibling->pidfd >= 0) {
+		(void)process_signal(sibling->pidfd, SIGKILL);
+		(void)process_reap(sibling->pidfd, true, NULL);
+		(void)close(TAKE_FD(sibling->pidfd));
+	}
+	sibling->pid = 0;
+}
+
+static bool
+restarts_too_often(struct supervisor *s)
+{
+	int64_t now = clock_monotonic_ns();
+	if (now - s->restarts_since_ns > RESTARTS_WINDOW_NS) {
+		s->restarts_since_ns = now;
+		s->restarts = 0;
+	}
+	return ++s->restarts > RESTARTS_MAX;
+}
+
+static void
+on_program_end(struct watch *watch, uint32_t events, void *data)
+{
+	struct supervisor *s = data;
+	struct error err = {0};
+	(void)events;
+	bool ledger = watch == s->ledger.watch;
+	const char *why = ledger ? "rf-ledger ended; without a record nothing may run"
+	                         : "rf-arbiter ended; without a decision nothing may run";
+	if (s->leaving && s->n_runs == 0)
+		return;
+	log_event(LOG_ERROR, "program-ended", "program", ledger ? "rf-ledger" : "rf-arbiter", NULL);
+	run_end_all(s, ledger ? "ledger_lost" : "arbiter_lost", why);
+	commit_end_all(s, ledger ? "ledger_lost" : "arbiter_lost", why);
+	forget(&s->arbiter);
+	forget(&s->ledger);
+	int r = restarts_too_often(s)
+	    ? error_set(&err, ELOOP, "restarts", "rf-arbiter or rf-ledger keeps ending; see the log")
+	    : start_both(s, &err);
+	if (r < 0) {
+		log_event(LOG_ERROR, "cannot-restart", "message", err.message, NULL);
+		s->leaving = true;
+		clients_consider_idle(s);
+	}
+}
+
+static void
+on_conn_closed(struct conn *conn)
+{
+	struct supervisor *s = conn_data(conn);
+	/* The end of the process is noticed by its pidfd. If only the conversation broke, make it so. */
+	struct sibling *siblings[] = {&s->arbiter, &s->ledger};
+	for (size_t i = 0; i < ARRAY_LEN(siblings); i++)
+		if (siblings[i]->conn == conn) {
+			siblings[i]->conn = NULL;
+			if (siblings[i]->pidfd >= 0 && !s->leaving)
+				(void)process_signal(siblings[i]->pidfd, SIGKILL);
+		}
+}
+
+/* Starts PROGRAM with the descriptors that ipc/spawn.h numbers; FDS[0..2] are stdio. */
+static int
+start_program(struct supervisor *s, struct sibling *sibling, unsigned peer, const struct route *routes,
+    int fds[SPAWN_FDS], int n_fds, uid_t uid, struct error *err)
+{
+	char path[PATHS_MAX], id[16];
+	int pair[2];
+	int r = paths_program(sibling->name, path, err);
+	if (r < 0)
+		return r;
+	_cleanup_close_ int program = open(path, O_PATH | O_CLOEXEC);
+	if (program < 0)
+		return error_set_errno(err, errno, "not_installed", "cannot open %s", path);
+	r = msg_pair(pair);
+	if (r < 0)
+		return error_set_errno(err, -r, "internal", "no socket pair");
+	_cleanup_close_ int theirs = pair[1];
+	fds[SPAWN_SUPERVISOR] = theirs;
+	(void)snprintf(id, sizeof(id), "%u", (unsigned)uid);
+	const char *const argv[] = {sibling->name, "--uid", id, "--gid", id, NULL};
+	const char *const envp[] = {NULL};
+	struct process_spec spec = {.program_fd = program, .argv = argv, .envp = envp, .fds = fds,
+	    .n_fds = n_fds, .new_session = true};
+	r = process_start(&spec, &sibling->pid, &sibling->pidfd);
+	if (r < 0) {
+		(void)close(pair[0]);
+		return error_set_errno(err, -r, "not_installed", "cannot start %s", path);
+	}
+	r = conn_new(s->loop, pair[0], peer, routes, on_conn_closed, s, &sibling->conn);
+	if (r == 0)
+		r = loop_watch(s->loop, sibling->pidfd, EPOLLIN, on_program_end, s, &sibling->watch);
+	return r < 0 ? error_set_errno(err, -r, "internal", "cannot watch %s", sibling->name) : 0;
+}
+
+static int
+open_config(void)
+{
+	char path[PATHS_MAX];
+	struct error ignored;
+	if (paths_config_file(path, &ignored) < 0)
+		return -1;
+	return open(path, O_RDONLY | O_CLOEXEC); /* absent is empty: /dev/null */
+}
+
+static int
+start_both(struct supervisor *s, struct error *err)
+{
+	bool root = geteuid() == 0;
+	uid_t ledger_uid = root ? IDS_LEDGER : 0, arbiter_uid = root ? IDS_ARBITER : 0;
+	int between[2];
+	_cleanup_close_ int ledger_dir = open_own_directory(s, "ledger", ledger_uid, err);
+	if (ledger_dir < 0)
+		return ledger_dir;
+	_cleanup_close_ int arbiter_dir = open_own_directory(s, "arbiter", arbiter_uid, err);
+	if (arbiter_dir < 0)
+		return arbiter_dir;
+	int r = msg_pair(between);
+	if (r < 0)
+		return error_set_errno(err, -r, "internal", "no socket pair");
+	_cleanup_close_ int to_ledger = between[0], to_arbiter = between[1];
+	int ledger_fds[SPAWN_FDS] = {-1, -1, STDERR_FILENO, -1, ledger_dir, s->listeners[2], to_arbiter};
+	r = start_program(s, &s->ledger, PEER_LEDGER, ledger_routes, ledger_fds, SPAWN_PEER + 1, ledger_uid,
+	    err);
+	if (r < 0)
+		return r;
+	_cleanup_close_ int config = open_config();
+	_cleanup_close_ int passwd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int group = open("/etc/group", O_RDONLY | O_CLOEXEC);
+	int arbiter_fds[SPAWN_FDS] = {-1, -1, STDERR_FILENO, -1, arbiter_dir, s->listeners[1], to_ledger,
+	    config, passwd, group};
+	return start_program(s, &s->arbiter, PEER_ARBITER, arbiter_routes, arbiter_fds, SPAWN_FDS, arbiter_uid,
+	    err);
+}
+
+int
+programs_start(struct supervisor *s, struct error *err)
+{
+	s->arbiter = (struct sibling){.name = "rf-arbiter", .pidfd = -1};
+	s->ledger = (struct sibling){.name = "rf-ledger", .pidfd = -1};
+	return start_both(s, err);
+}
+
+/* The arbiter first: what it still says is recorded. Each gets a moment, then SIGKILL: the ledger's
+ * files stand a kill at any time. */
+void
+programs_stop(struct supervisor *s)
+{
+	struct sibling *siblings[] = {&s->arbiter, &s->ledger};
+	for (size_t i = 0; i < ARRAY_LEN(siblings); i++) {
+		struct sibling *sibling = siblings[i];
+		sibling->watch = watch_remove(sibling->watch);
+		if (sibling->conn != NULL)
+			(void)shutdown(conn_fd(sibling->conn), SHUT_RDWR);
+		if (sibling->pidfd < 0)
+			continue;
+		struct pollfd wait = {.fd = sibling->pidfd, .events = POLLIN};
+		if (poll(&wait, 1, 3000) <= 0)
+			log_event(LOG_WARNING, "slow-to-leave", "program", sibling->name, NULL);
+		(void)process_signal(sibling->pidfd, SIGKILL);
+		(void)process_reap(sibling->pidfd, true, NULL);
+		(void)close(TAKE_FD(sibling->pidfd));
+	}
+}

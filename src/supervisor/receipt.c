@@ -1,0 +1,178 @@
+/* The receipt: which locks really engaged for one sandbox, each with its evidence.
+ *
+ *   kernel   the kernel said so when asked afterwards (prctl, capget, /proc, cgroup files)
+ *   probe    an attempt that had to fail did fail
+ *   applied  the call succeeded; there is nothing to ask
+ *
+ * {"version":1,"sandbox","task","tier","mode":"root|rootless","locks":[{"name","value","strength"?,
+ *  "evidence"}],"limits":[{"name","value","by","evidence"}],"workspace"?} */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "supervisor/supervisor.h"
+
+static void
+add_lock(struct json *locks, const char *name, const char *value, const char *strength,
+    const char *evidence)
+{
+	struct json *lock = json_new_object();
+	(void)json_set_str(lock, "name", name);
+	if (value != NULL)
+		(void)json_set_str(lock, "value", value);
+	if (strength != NULL)
+		(void)json_set_str(lock, "strength", strength);
+	(void)json_set_str(lock, "evidence", evidence);
+	(void)json_push(locks, lock);
+}
+
+static void
+add_namespaces(struct json *locks, const struct json *evidence)
+{
+	static const char *const names[][2] = {{"user", "user-ns"}, {"pid", "pid-ns"}, {"mnt", "mount-ns"},
+	    {"net", "net-ns"}, {"ipc", "ipc-ns"}, {"uts", "uts-ns"}, {"cgroup", "cgroup-ns"}};
+	const struct json *ids = json_get(evidence, "namespaces");
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		char own_path[40], own[64];
+		const char *id = json_get_str(ids, names[i][0], NULL);
+		(void)snprintf(own_path, sizeof(own_path), "/proc/self/ns/%s", names[i][0]);
+		ssize_t n = readlink(own_path, own, sizeof(own) - 1);
+		own[n < 0 ? 0 : n] = 0;
+		/* A namespace of its own only if it is another than ours. */
+		if (id != NULL && n > 0 && strcmp(id, own) != 0)
+			add_lock(locks, names[i][1], id, NULL, "kernel");
+	}
+}
+
+static void
+add_limit(struct json *limits, const char *name, int64_t value, const char *by, const char *evidence)
+{
+	if (value <= 0)
+		return;
+	struct json *limit = json_new_object();
+	(void)json_set_str(limit, "name", name);
+	(void)json_set_int(limit, "value", value);
+	(void)json_set_str(limit, "by", by);
+	(void)json_set_str(limit, "evidence", evidence);
+	(void)json_push(limits, limit);
+}
+
+/* Limits that a control group holds, or what stands in for it, as lock terms and as values. */
+static void
+add_group_limits(struct json *locks, struct json *limits, const struct sandbox *sandbox,
+    const struct json *config)
+{
+	const struct json *set = json_get(config, "limits");
+	_cleanup_json_ struct json *group = sandbox->group == NULL ? NULL : cgroup_evidence(sandbox->group);
+	const char *version = json_get_str(group, "version", "");
+	const char *by = strcmp(version, "v1") == 0 ? "cgroup v1" : "cgroup v2";
+	int64_t memory = json_get_int(group, "memory_bytes", 0);
+	int64_t processes = json_get_int(group, "processes", 0);
+	int64_t cpu = json_get_int(group, "cpu_millis", 0);
+	int64_t memory_set = json_get_int(set, "memory_bytes", 0);
+	if (memory_set > 0 && memory > 0 && memory <= memory_set) {
+		add_lock(locks, "memory-limit", NULL, "cgroup", "kernel");
+		add_limit(limits, "memory_bytes", memory, by, "kernel");
+	} else if (memory_set > 0) {
+		add_lock(locks, "memory-limit", NULL, "watched", "applied");
+		add_limit(limits, "memory_bytes", memory_set, "rlimit per process, watched in all", "applied");
+	}
+	int64_t processes_set = json_get_int(set, "processes", 0);
+	bool by_group = processes > 0 && processes <= processes_set + 1;
+	if (processes_set > 0) {
+		add_lock(locks, "process-limit", NULL, by_group ? "cgroup" : "rlimit",
+		    by_group ? "kernel" : "applied");
+		add_limit(limits, "processes", processes_set, by_group ? by : "rlimit of its user namespace",
+		    by_group ? "kernel" : "applied");
+	}
+	if (cpu > 0 && json_get_int(set, "cpu_millis", 0) > 0) {
+		add_lock(locks, "cpu-limit", NULL, "cgroup", "kernel");
+		add_limit(limits, "cpu_millis", cpu, by, "kernel");
+	}
+	if (json_get_int(set, "cpu_time_ms", 0) > 0)
+		add_limit(limits, "cpu_time_ms", json_get_int(set, "cpu_time_ms", 0), "rlimit per process, watched in all",
+		    "applied");
+	add_limit(limits, "disk_bytes", json_get_int(set, "disk_bytes", 0), "size of the scratch tmpfs",
+	    "applied");
+	add_lock(locks, "disk-limit", NULL, NULL, "applied");
+	add_limit(limits, "open_files", json_get_int(set, "open_files", 0), "rlimit", "applied");
+	add_limit(limits, "wall_ms", json_get_int(set, "wall_ms", 0), "supervisor's clock", "applied");
+	add_limit(limits, "output_bytes", json_get_int(set, "output_bytes", 0), "relay", "applied");
+}
+
+struct json *
+receipt_make(const struct sandbox *sandbox, const struct json *config, const struct json *evidence,
+    const char *task)
+{
+	struct json *receipt = json_new_object(), *locks = json_new_array(), *limits = json_new_array();
+	char text[32];
+	(void)json_set_int(receipt, "version", 1);
+	(void)json_set_str(receipt, "sandbox", sandbox->id);
+	(void)json_set_str(receipt, "task", task);
+	(void)json_set_str(receipt, "tier", "namespaces");
+	(void)json_set_str(receipt, "mode", sandbox_host_rootless(sandbox->host) ? "rootless" : "root");
+	(void)json_set_int(receipt, "host_uid", sandbox->command_uid);
+	add_namespaces(locks, evidence);
+	if (json_get_int(evidence, "seccomp_mode", 0) == 2)
+		add_lock(locks, "seccomp", sandbox_host_filter_hash(sandbox->host), NULL, "kernel");
+	if (json_get_int(evidence, "landlock_abi", 0) > 0) {
+		(void)snprintf(text, sizeof(text), "ABI %lld",
+		    (long long)json_get_int(evidence, "landlock_abi", 0));
+		add_lock(locks, "landlock", text, NULL, "probe");
+	}
+	if (json_get_int(evidence, "no_new_privs", 0) == 1)
+		add_lock(locks, "no-new-privs", NULL, NULL, "kernel");
+	if (strcmp(json_get_str(evidence, "capabilities", ""), "none") == 0)
+		add_lock(locks, "no-caps", NULL, NULL, "kernel");
+	(void)json_set_str(receipt, "proc", json_get_str(evidence, "proc", "absent"));
+	add_group_limits(locks, limits, sandbox, config);
+	(void)json_set(receipt, "locks", locks);
+	(void)json_set(receipt, "limits", limits);
+	if (sandbox->group != NULL)
+		(void)json_set(receipt, "cgroup", cgroup_evidence(sandbox->group));
+	return receipt;
+}
+
+/* Stronger is larger. */
+static int
+rank(const char *strength)
+{
+	static const char *const order[] = {"per-process", "rlimit", "watched", "cgroup"};
+	for (size_t i = 0; i < ARRAY_LEN(order); i++)
+		if (strength != NULL && strcmp(strength, order[i]) == 0)
+			return (int)i + 1;
+	return 0;
+}
+
+static const struct json *
+find_lock(const struct json *receipt, const char *name)
+{
+	const struct json *locks = json_get(receipt, "locks");
+	for (size_t i = 0; i < json_len(locks); i++)
+		if (strcmp(json_get_str(json_at(locks, i), "name", ""), name) == 0)
+			return json_at(locks, i);
+	return NULL;
+}
+
+int
+receipt_check_floor(const struct json *receipt, const struct json *config,
+    const struct cgroup_host *cgroups, struct error *err)
+{
+	const struct json *floor = json_get(config, "floor");
+	for (size_t i = 0; i < json_len(floor); i++) {
+		const char *term = json_get_str(json_at(floor, i), "term", "");
+		const char *least = json_get_str(json_at(floor, i), "strength", NULL);
+		const struct json *lock = find_lock(receipt, term);
+		const char *have = json_get_str(lock, "strength", NULL);
+		if (lock != NULL && (least == NULL || rank(have) >= rank(least)))
+			continue;
+		const char *reason = cgroup_host_reason(cgroups);
+		(void)error_set(err, EPERM, "below_floor", "the policy's floor asks for %s%s%s, this host gives %s%s%s%s",
+		    term, least == NULL ? "" : ": ", least == NULL ? "" : least,
+		    lock == NULL ? "none" : have == NULL ? "less" : have, reason[0] ? " (" : "", reason,
+		    reason[0] ? ")" : "");
+		error_remedy(err, "`ringfence doctor` says how this host can enforce it");
+		return -EPERM;
+	}
+	return 0;
+}

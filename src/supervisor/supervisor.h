@@ -1,0 +1,99 @@
+/* What the parts of rf-supervisor share: one process, one loop.
+ *
+ *   main.c      start and leave              programs.c  rf-arbiter, rf-ledger: start, restart
+ *   clients.c   what the CLI may ask         run.c       one run, from request to result
+ *   receipt.c   evidence → receipt, floor    commit.c    letting a staged workspace out */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "io/loop.h"
+#include "ipc/dispatch.h"
+#include "sandbox/sandbox.h"
+
+enum peer { PEER_CLIENT, PEER_ARBITER, PEER_LEDGER, PEER_INIT };
+
+struct run;
+struct commit;
+
+struct sibling {
+	const char *name; /* "rf-arbiter" */
+	pid_t pid;
+	int pidfd;           /* owned; -1 when it does not run */
+	struct watch *watch; /* of pidfd */
+	struct conn *conn;   /* our end of its socket pair */
+};
+
+struct supervisor {
+	struct loop *loop;
+	int state_fd; /* the state directory */
+	char state[4096];
+	int lock_fd;
+	int listeners[3]; /* supervisor.sock, arbiter.sock, ledger.sock */
+	struct watch *accepting;
+	struct sandbox_host *sandboxes;
+	struct sibling arbiter, ledger;
+	unsigned restarts;
+	int64_t restarts_since_ns;
+	struct run *runs; /* list */
+	unsigned n_runs, n_clients;
+	struct commit *commits;
+	int64_t idle_ms;
+	struct timer *idle;
+	struct conn *shutdown_by; /* who waits for MSG_OK, or NULL */
+	uint32_t shutdown_serial;
+	bool leaving;
+};
+
+/* programs.c */
+
+/* Starts rf-ledger and rf-arbiter and connects them. 0 or -errno with ERR. */
+int programs_start(struct supervisor *s, struct error *err) MUST_CHECK;
+/* Ends the conversations; the programs see end of file, finish and leave. Waits for them. */
+void programs_stop(struct supervisor *s);
+
+/* clients.c */
+
+/* Serves a client's descriptor (taken). */
+void clients_add(struct supervisor *s, int fd);
+/* Leaves if nothing runs and nobody is connected for a while, or at once if asked to. */
+void clients_consider_idle(struct supervisor *s);
+
+/* run.c */
+
+int run_on_request(struct conn *conn, struct msg *m);
+int run_on_signal(struct conn *conn, struct msg *m);
+int run_on_stop(struct conn *conn, struct msg *m);
+void run_on_client_closed(struct conn *conn);
+/* From the arbiter. */
+int run_on_verdict(struct conn *conn, struct msg *m);
+int run_on_claimed(struct conn *conn, struct msg *m);
+int run_on_refused(struct conn *conn, struct msg *m);
+int run_on_kill(struct conn *conn, struct msg *m);
+/* Ends every run: WHY is the reason that its client is told. */
+void run_end_all(struct supervisor *s, const char *code, const char *why);
+struct json *run_list(const struct supervisor *s);
+
+/* commit.c */
+
+int commit_on_request(struct conn *conn, struct msg *m);
+int commit_on_done(struct conn *conn, struct msg *m);
+void commit_on_client_closed(struct conn *conn);
+/* Whether SERIAL (of a proposal) or ACTION_ID is a commit's, which then takes M. */
+bool commit_on_verdict(struct supervisor *s, struct msg *m);
+bool commit_on_claimed(struct supervisor *s, struct msg *m);
+bool commit_on_refused(struct supervisor *s, struct msg *m);
+void commit_end_all(struct supervisor *s, const char *code, const char *why);
+
+/* receipt.c */
+
+/* The receipt of SANDBOX from what rf-init reported and what control groups show; owned. */
+struct json *receipt_make(const struct sandbox *sandbox, const struct json *config,
+    const struct json *evidence, const char *task);
+/* Whether RECEIPT reaches every term of CONFIG's floor; else -EPERM and ERR says which not and why. */
+int receipt_check_floor(const struct json *receipt, const struct json *config,
+    const struct cgroup_host *cgroups, struct error *err) MUST_CHECK;

@@ -1,0 +1,510 @@
+#include "sys/cgroup.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include "base/buf.h"
+
+#define CGROUP2_MAGIC 0x63677270
+#define KEPT_MAX 32
+#define PREFIX "ringfence-"
+
+static const char *const controller_names[CGROUP_CONTROLLERS] = {"memory", "pids", "cpu"};
+
+struct cgroup_host {
+	enum cgroup_version version;
+	unsigned controllers;
+	char reason[200];
+	char base[CGROUP_CONTROLLERS][300]; /* v2: only [0] */
+	int base_fds[CGROUP_CONTROLLERS];
+	unsigned hierarchies;
+	unsigned next;
+	struct cgroup *kept[KEPT_MAX];
+	unsigned n_kept;
+};
+
+struct cgroup {
+	struct cgroup_host *host;
+	char name[48];
+	int dirs[CGROUP_CONTROLLERS]; /* one per hierarchy */
+	int entries[CGROUP_CONTROLLERS];
+	struct cgroup_limits limits; /* as set now */
+	int64_t oom_before, refused_before;
+};
+
+/* ---- small files ---- */
+
+static int
+read_at(int dir, const char *name, char *text, size_t size)
+{
+	_cleanup_close_ int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
+	if (n < 0)
+		return -errno;
+	text[n] = 0;
+	return 0;
+}
+
+static int
+write_at(int dir, const char *name, const char *text)
+{
+	_cleanup_close_ int fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		return -errno;
+	return 0;
+}
+
+static int
+write_int_at(int dir, const char *name, int64_t value, const char *none)
+{
+	char text[32];
+	(void)snprintf(text, sizeof(text), "%lld", (long long)value);
+	return write_at(dir, name, value == 0 ? none : text);
+}
+
+static int64_t
+read_int_at(int dir, const char *name, int64_t fallback)
+{
+	char text[64];
+	if (read_at(dir, name, text, sizeof(text)) < 0)
+		return fallback;
+	return strtoll(text, NULL, 10);
+}
+
+/* The number after KEY in a file of "key value" lines. */
+static int64_t
+read_field_at(int dir, const char *name, const char *key, int64_t fallback)
+{
+	char text[1024];
+	if (read_at(dir, name, text, sizeof(text)) < 0)
+		return fallback;
+	size_t len = strlen(key);
+	for (char *line = text; line != NULL && *line != 0;) {
+		if (strncmp(line, key, len) == 0 && line[len] == ' ')
+			return strtoll(line + len + 1, NULL, 10);
+		line = strchr(line, '\n');
+		if (line != NULL)
+			line++;
+	}
+	return fallback;
+}
+
+/* ---- detection ---- */
+
+/* Our own group's path in the hierarchy that /proc/self/cgroup lists for CONTROLLER ("" for v2). */
+static int
+own_path(const char *listing, const char *controller, char *ret, size_t size)
+{
+	const char *line = listing;
+	size_t want = strlen(controller);
+	while (line != NULL && *line != 0) {
+		const char *names = strchr(line, ':');
+		const char *path = names == NULL ? NULL : strchr(names + 1, ':');
+		const char *end = path == NULL ? NULL : strchr(path, '\n');
+		if (end == NULL)
+			return -ENOENT;
+		for (const char *name = names + 1; name <= path;) {
+			const char *stop = name;
+			while (*stop != ',' && stop < path)
+				stop++;
+			if ((size_t)(stop - name) == want && strncmp(name, controller, want) == 0) {
+				int n = snprintf(ret, size, "%.*s", (int)(end - path - 1), path + 1);
+				return n < (int)size ? 0 : -ENAMETOOLONG;
+			}
+			name = stop + 1;
+		}
+		line = end + 1;
+	}
+	return -ENOENT;
+}
+
+static void
+detect_v1(struct cgroup_host *host, const char *listing)
+{
+	for (unsigned c = 0; c < CGROUP_CONTROLLERS; c++) {
+		char own[200];
+		if (own_path(listing, controller_names[c], own, sizeof(own)) < 0)
+			continue;
+		(void)snprintf(host->base[c], sizeof(host->base[c]), "/sys/fs/cgroup/%s%s",
+		    controller_names[c], strcmp(own, "/") == 0 ? "" : own);
+		int fd = open(host->base[c], O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+		if (fd >= 0 && faccessat(fd, ".", W_OK, AT_EACCESS) < 0) {
+			(void)close(fd);
+			fd = -1;
+		}
+		host->base_fds[c] = fd;
+		if (fd >= 0)
+			host->controllers |= 1u << c;
+	}
+	if (host->controllers != 0) {
+		host->version = CGROUP_V1;
+		host->hierarchies = CGROUP_CONTROLLERS;
+	}
+}
+
+/* Version 2 wants processes in leaves only. As root we use /ringfence below the root group; as a user
+ * the nearest ancestor that was delegated to us (systemd gives user@UID.service its controllers). */
+static int
+open_v2_base(struct cgroup_host *host, const char *mount, const char *own)
+{
+	char path[300];
+	if (geteuid() == 0) {
+		(void)snprintf(path, sizeof(path), "%s", mount);
+	} else {
+		(void)snprintf(path, sizeof(path), "%s%s", mount, own);
+		struct stat st;
+		while (strlen(path) > strlen(mount) &&
+		    (stat(path, &st) < 0 || st.st_uid != geteuid() || access(path, W_OK) < 0))
+			*strrchr(path, '/') = 0;
+		/* The topmost directory that is still ours has no processes of its own. */
+		for (;;) {
+			char parent[300];
+			(void)snprintf(parent, sizeof(parent), "%s", path);
+			char *slash = strrchr(parent, '/');
+			if (slash == NULL || strlen(parent) <= strlen(mount))
+				break;
+			*slash = 0;
+			if (stat(parent, &st) < 0 || st.st_uid != geteuid())
+				break;
+			(void)snprintf(path, sizeof(path), "%s", parent);
+		}
+	}
+	(void)snprintf(host->base[0], sizeof(host->base[0]), "%s", path);
+	int fd = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static void
+detect_v2(struct cgroup_host *host, const char *listing, const char *mount)
+{
+	char own[200], text[256];
+	if (own_path(listing, "", own, sizeof(own)) < 0)
+		return;
+	int fd = open_v2_base(host, mount, own);
+	if (fd < 0)
+		return;
+	for (unsigned c = 0; c < CGROUP_CONTROLLERS; c++) {
+		char enable[16];
+		(void)snprintf(enable, sizeof(enable), "+%s", controller_names[c]);
+		(void)write_at(fd, "cgroup.subtree_control", enable);
+	}
+	if (read_at(fd, "cgroup.subtree_control", text, sizeof(text)) == 0)
+		for (unsigned c = 0; c < CGROUP_CONTROLLERS; c++)
+			if (strstr(text, controller_names[c]) != NULL)
+				host->controllers |= 1u << c;
+	/* A name with "cpuset" alone is not "cpu". */
+	if (strstr(text, "cpu ") == NULL && strstr(text, "cpu\n") == NULL)
+		host->controllers &= ~(1u << CGROUP_CPU);
+	if (host->controllers == 0 || faccessat(fd, "cgroup.procs", W_OK, AT_EACCESS) < 0) {
+		host->controllers = 0;
+		(void)close(fd);
+		return;
+	}
+	host->version = CGROUP_V2;
+	host->hierarchies = 1;
+	host->base_fds[0] = fd;
+}
+
+struct cgroup_host *
+cgroup_host_new(void)
+{
+	struct cgroup_host *host = calloc(1, sizeof(*host));
+	if (host == NULL)
+		return NULL;
+	for (unsigned c = 0; c < CGROUP_CONTROLLERS; c++)
+		host->base_fds[c] = -1;
+	char listing[4096];
+	if (read_at(AT_FDCWD, "/proc/self/cgroup", listing, sizeof(listing)) < 0) {
+		(void)snprintf(host->reason, sizeof(host->reason), "/proc/self/cgroup is not readable");
+		return host;
+	}
+	struct statfs fs;
+	if (statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == CGROUP2_MAGIC)
+		detect_v2(host, listing, "/sys/fs/cgroup");
+	else
+		detect_v1(host, listing);
+	if (host->version == CGROUP_NONE)
+		(void)snprintf(host->reason, sizeof(host->reason),
+		    "no cgroup hierarchy with a memory, pids or cpu controller is writable by uid %u",
+		    (unsigned)geteuid());
+	return host;
+}
+
+struct cgroup_host *
+cgroup_host_free(struct cgroup_host *host)
+{
+	if (host == NULL)
+		return NULL;
+	unsigned kept = host->n_kept;
+	host->n_kept = KEPT_MAX; /* full: giving back removes */
+	for (unsigned i = 0; i < kept; i++)
+		cgroup_give_back(host->kept[i]);
+	for (unsigned c = 0; c < CGROUP_CONTROLLERS; c++)
+		if (host->base_fds[c] >= 0)
+			(void)close(host->base_fds[c]);
+	free(host);
+	return NULL;
+}
+
+enum cgroup_version
+cgroup_host_version(const struct cgroup_host *host)
+{
+	return host->version;
+}
+
+unsigned
+cgroup_host_controllers(const struct cgroup_host *host)
+{
+	return host->controllers;
+}
+
+const char *
+cgroup_host_reason(const struct cgroup_host *host)
+{
+	return host->reason;
+}
+
+const char *
+cgroup_host_base(const struct cgroup_host *host)
+{
+	return host->base[0];
+}
+
+/* ---- sweeping ---- */
+
+/* "ringfence-PID-N": left behind if PID runs no more. */
+static bool
+is_left_behind(const char *name)
+{
+	if (strncmp(name, PREFIX, strlen(PREFIX)) != 0)
+		return false;
+	char *end;
+	long pid = strtol(name + strlen(PREFIX), &end, 10);
+	if (pid <= 0 || *end != '-' || pid == getpid())
+		return false;
+	return kill((pid_t)pid, 0) < 0 && errno == ESRCH;
+}
+
+int
+cgroup_sweep(struct cgroup_host *host)
+{
+	int swept = 0;
+	for (unsigned h = 0; h < host->hierarchies; h++) {
+		int fd = host->base_fds[h] < 0 ? -1 : openat(host->base_fds[h], ".",
+		    O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+		DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+		if (dir == NULL)
+			continue;
+		struct dirent *entry;
+		while ((entry = readdir(dir)) != NULL)
+			if (is_left_behind(entry->d_name) &&
+			    unlinkat(host->base_fds[h], entry->d_name, AT_REMOVEDIR) == 0)
+				swept++;
+		(void)closedir(dir);
+	}
+	return swept;
+}
+
+/* ---- one group ---- */
+
+static struct cgroup *
+cgroup_remove(struct cgroup *group)
+{
+	struct cgroup_host *host = group->host;
+	for (unsigned h = 0; h < CGROUP_CONTROLLERS; h++) {
+		if (group->entries[h] >= 0)
+			(void)close(group->entries[h]);
+		if (group->dirs[h] < 0)
+			continue;
+		(void)close(group->dirs[h]);
+		(void)unlinkat(host->base_fds[h], group->name, AT_REMOVEDIR);
+	}
+	free(group);
+	return NULL;
+}
+
+static int
+cgroup_create(struct cgroup_host *host, struct cgroup **ret)
+{
+	struct cgroup *group = calloc(1, sizeof(*group));
+	if (group == NULL)
+		return -ENOMEM;
+	group->host = host;
+	(void)snprintf(group->name, sizeof(group->name), PREFIX "%d-%u", (int)getpid(), host->next++);
+	memset(group->dirs, -1, sizeof(group->dirs));
+	memset(group->entries, -1, sizeof(group->entries));
+	const char *entry = host->version == CGROUP_V1 ? "tasks" : "cgroup.procs";
+	for (unsigned h = 0; h < host->hierarchies; h++) {
+		int base = host->base_fds[h];
+		if (base < 0)
+			continue;
+		if (mkdirat(base, group->name, 0755) == 0)
+			group->dirs[h] = openat(base, group->name, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+		if (group->dirs[h] >= 0)
+			group->entries[h] = openat(group->dirs[h], entry, O_WRONLY | O_CLOEXEC);
+		if (group->entries[h] < 0) {
+			int failed = errno;
+			cgroup_remove(group);
+			return -failed;
+		}
+	}
+	*ret = group;
+	return 0;
+}
+
+static int
+memory_dir(const struct cgroup *group)
+{
+	return group->dirs[group->host->version == CGROUP_V1 ? CGROUP_MEMORY : 0];
+}
+
+static int
+pids_dir(const struct cgroup *group)
+{
+	return group->dirs[group->host->version == CGROUP_V1 ? CGROUP_PIDS : 0];
+}
+
+static int64_t
+oom_kills(const struct cgroup *group)
+{
+	bool v1 = group->host->version == CGROUP_V1;
+	return read_field_at(memory_dir(group), v1 ? "memory.oom_control" : "memory.events", "oom_kill",
+	    0);
+}
+
+int
+cgroup_take(struct cgroup_host *host, struct cgroup **ret)
+{
+	if (host->version == CGROUP_NONE)
+		return -EOPNOTSUPP;
+	struct cgroup *group = NULL;
+	if (host->n_kept > 0) {
+		group = host->kept[--host->n_kept];
+		group->oom_before = oom_kills(group);
+		group->refused_before = read_field_at(pids_dir(group), "pids.events", "max", 0);
+		if (host->version == CGROUP_V1 && group->dirs[CGROUP_MEMORY] >= 0)
+			(void)write_at(group->dirs[CGROUP_MEMORY], "memory.max_usage_in_bytes", "0");
+		*ret = group;
+		return 0;
+	}
+	return cgroup_create(host, ret);
+}
+
+static int
+limit_memory(struct cgroup *group, int64_t bytes)
+{
+	int dir = memory_dir(group);
+	if (group->host->version == CGROUP_V2) {
+		(void)write_at(dir, "memory.oom.group", "1");
+		(void)write_at(dir, "memory.swap.max", "0");
+		return write_int_at(dir, "memory.max", bytes, "max");
+	}
+	/* memsw may never be below the limit: lift it, set the limit, lower it. It is absent without
+	 * swap accounting. */
+	(void)write_at(dir, "memory.memsw.limit_in_bytes", "-1");
+	int r = write_int_at(dir, "memory.limit_in_bytes", bytes, "-1");
+	if (r == 0)
+		(void)write_int_at(dir, "memory.memsw.limit_in_bytes", bytes, "-1");
+	return r;
+}
+
+static int
+limit_cpu(struct cgroup *group, int64_t millis)
+{
+	char text[64];
+	if (group->host->version == CGROUP_V1)
+		return write_int_at(group->dirs[CGROUP_CPU], "cpu.cfs_quota_us", millis * 100, "-1");
+	(void)snprintf(text, sizeof(text), "%lld 100000", (long long)millis * 100);
+	return write_at(group->dirs[0], "cpu.max", millis == 0 ? "max 100000" : text);
+}
+
+int
+cgroup_limit(struct cgroup *group, const struct cgroup_limits *limits, struct error *err)
+{
+	unsigned have = group->host->controllers;
+	int r = 0;
+	if ((have & 1u << CGROUP_MEMORY) && limits->memory_bytes != group->limits.memory_bytes)
+		r = limit_memory(group, limits->memory_bytes);
+	if (r == 0 && (have & 1u << CGROUP_PIDS) && limits->processes != group->limits.processes)
+		r = write_int_at(pids_dir(group), "pids.max", limits->processes, "max");
+	if (r == 0 && (have & 1u << CGROUP_CPU) && limits->cpu_millis != group->limits.cpu_millis)
+		r = limit_cpu(group, limits->cpu_millis);
+	if (r < 0)
+		return error_set_errno(err, -r, "cgroup_failed", "cannot set the limits of group %s",
+		    group->name);
+	group->limits = *limits;
+	return 0;
+}
+
+unsigned
+cgroup_entry_fds(const struct cgroup *group, const int **ret_fds)
+{
+	static int fds[CGROUP_CONTROLLERS];
+	unsigned n = 0;
+	for (unsigned h = 0; h < CGROUP_CONTROLLERS; h++)
+		if (group->entries[h] >= 0)
+			fds[n++] = group->entries[h];
+	*ret_fds = fds;
+	return n;
+}
+
+void
+cgroup_read_usage(struct cgroup *group, struct cgroup_usage *ret)
+{
+	bool v1 = group->host->version == CGROUP_V1;
+	ret->memory_peak_bytes =
+	    read_int_at(memory_dir(group), v1 ? "memory.max_usage_in_bytes" : "memory.peak", -1);
+	ret->oom_kills = oom_kills(group) - group->oom_before;
+	ret->pids_refused =
+	    read_field_at(pids_dir(group), "pids.events", "max", 0) - group->refused_before;
+}
+
+bool
+cgroup_is_empty(const struct cgroup *group)
+{
+	char text[32];
+	for (unsigned h = 0; h < CGROUP_CONTROLLERS; h++)
+		if (group->dirs[h] >= 0 &&
+		    (read_at(group->dirs[h], "cgroup.procs", text, sizeof(text)) < 0 || text[0] != 0))
+			return false;
+	return true;
+}
+
+struct json *
+cgroup_evidence(const struct cgroup *group)
+{
+	const struct cgroup_host *host = group->host;
+	bool v1 = host->version == CGROUP_V1;
+	struct json *e = json_new_object();
+	(void)json_set_str(e, "version", v1 ? "v1" : "v2");
+	(void)json_set_str(e, "group", group->name);
+	(void)json_set_str(e, "below", host->base[0]);
+	if (host->controllers & 1u << CGROUP_MEMORY)
+		(void)json_set_int(e, "memory_bytes",
+		    read_int_at(memory_dir(group), v1 ? "memory.limit_in_bytes" : "memory.max", 0));
+	if (host->controllers & 1u << CGROUP_PIDS)
+		(void)json_set_int(e, "processes", read_int_at(pids_dir(group), "pids.max", 0));
+	if (host->controllers & 1u << CGROUP_CPU)
+		(void)json_set_int(e, "cpu_millis",
+		    v1 ? MAX(read_int_at(group->dirs[CGROUP_CPU], "cpu.cfs_quota_us", 0), 0) / 100
+		       : read_int_at(group->dirs[0], "cpu.max", 0) / 100);
+	return e;
+}
+
+struct cgroup *
+cgroup_give_back(struct cgroup *group)
+{
+	if (group == NULL)
+		return NULL;
+	struct cgroup_host *host = group->host;
+	if (host->n_kept >= KEPT_MAX || !cgroup_is_empty(group))
+		return cgroup_remove(group);
+	host->kept[host->n_kept++] = group;
+	return NULL;
+}
