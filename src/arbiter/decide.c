@@ -1,0 +1,343 @@
+/* The decision on one action.
+ *
+ *     identify   whose task it is; a killed task gets nothing
+ *     policy     which generation; one that cannot be enforced here is refused
+ *     validate   the record's shape
+ *     facts      what only we know; the digest over what is asked
+ *     decide     policy_decide, pure
+ *     reserve    call budgets, and the store for what must outlive us
+ *     record     the decision goes to the ledger; the verdict does not wait for it, the claim does
+ *
+ * Every error on the way is an answer that allows nothing. */
+#include "arbiter/decide.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "arbiter/budget.h"
+#include "arbiter/evidence.h"
+#include "arbiter/facts.h"
+#include "arbiter/review.h"
+#include "arbiter/verdict.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "ipc/messages.h"
+
+#define REQUEST_RECORD_MAX (48 * 1024) /* bytes of a request that the ledger gets in full */
+
+/* One proposal on its way. */
+struct proposal {
+	uint32_t serial;
+	uid_t requester;
+	struct json *record; /* owned */
+	enum action_kind kind;
+	struct generation *generation; /* counted reference */
+	struct task *task;             /* borrowed */
+	struct decision decision;
+	struct action *action; /* borrowed, once it is in the table */
+};
+
+static void
+proposal_done(struct proposal *p)
+{
+	json_free(p->record);
+	generation_unref(p->generation);
+}
+
+/* ---- identify ---- */
+
+static int
+task_identify(struct arbiter *arbiter, struct proposal *p, struct error *err)
+{
+	char id[UUID_TEXT];
+	const char *given = json_get_str(p->record, "task", NULL);
+	if (given == NULL) {
+		int r = uuid7_new(id);
+		if (r < 0)
+			return error_set_errno(err, -r, "random_failed", "making a task's id");
+		given = id;
+	} else if (!uuid_valid(given)) {
+		return error_set(err, EINVAL, "task_invalid", "action.task: must be a UUID");
+	}
+	p->task = tasks_find(&arbiter->actions, given);
+	if (p->task == NULL)
+		p->task = tasks_add(&arbiter->actions, given, p->requester, clock_wall_ms());
+	if (p->task == NULL)
+		return error_set(err, EAGAIN, "too_many_tasks", "too many tasks are running");
+	if (p->task->owner != p->requester)
+		return error_set(err, EACCES, "task_not_yours", "task %s belongs to another user", given);
+	return json_set_str(p->record, "task", p->task->id);
+}
+
+static int
+policy_find(struct arbiter *arbiter, struct proposal *p, struct msg *m, struct error *err)
+{
+	const struct json *policy = json_get(m->body, "policy");
+	const char *name = json_get_str(policy, "name", NULL);
+	if (name != NULL)
+		return generation_named(arbiter, name, &p->generation, err);
+	char label[256];
+	const char *file = json_get_str(policy, "file", NULL);
+	_cleanup_close_ int fd = msg_take_fd(m, 0);
+	if (file == NULL || fd < 0)
+		return error_set(err, EINVAL, "policy_missing", "a proposal names a policy or brings a file");
+	log_escape(file, strlen(file), label, sizeof(label));
+	return generation_read(&arbiter->generations, fd, label, &p->generation, err);
+}
+
+/* Refuses a generation whose promises cannot be kept here. */
+static int
+policy_check(const struct arbiter *arbiter, const struct generation *generation, struct error *err)
+{
+	if (generation->missing != NULL) {
+		error_set(err, EOPNOTSUPP, "policy_not_enforceable", "this build cannot enforce policy %s: %s",
+		    generation->name, generation->missing);
+		for (char *p = err->message; *p != '\0'; p++)
+			if (*p == '\n')
+				*p = p[1] != '\0' ? ';' : '\0';
+		error_remedy(err, "remove those rules or settings, or see ringfence policy capabilities");
+		return -EOPNOTSUPP;
+	}
+	if (arbiter->rootless && generation->two_people)
+		return review_needs_two_people(generation->name, err);
+	return 0;
+}
+
+static int
+proposal_read(struct arbiter *arbiter, struct msg *m, struct proposal *p, struct error *err)
+{
+	int64_t uid = json_get_int(m->body, "requester_uid", -1);
+	p->serial = m->serial;
+	p->record = json_detach(m->body, "action");
+	if (uid < 0 || uid >= UINT32_MAX)
+		return error_set(err, EINVAL, "requester_missing", "a proposal names its requester_uid");
+	p->requester = (uid_t)uid;
+	if (arbiter->actions.n_actions >= ACTIONS_MAX)
+		return error_set(err, EAGAIN, "too_many_actions", "too many actions are under way");
+	int r = action_validate(p->record, err);
+	if (r < 0)
+		return r;
+	p->kind = (enum action_kind)action_kind_parse(json_get_str(p->record, "kind", ""));
+	r = policy_find(arbiter, p, m, err);
+	if (r == 0)
+		r = policy_check(arbiter, p->generation, err);
+	if (r == 0)
+		r = task_identify(arbiter, p, err);
+	return r;
+}
+
+/* ---- the record ---- */
+
+/* Puts the action into the table, with its id, facts and digest. */
+static int
+action_make(struct arbiter *arbiter, struct proposal *p, struct error *err)
+{
+	char id[UUID_TEXT];
+	const uint8_t *key = arbiter_key(arbiter, err);
+	if (key == NULL)
+		return -EIO;
+	int r = uuid7_new(id);
+	if (r < 0)
+		return error_set_errno(err, -r, "random_failed", "making an action's id");
+	r = facts_complete(arbiter, p->record, p->task, p->generation, p->kind, err);
+	if (r < 0)
+		return r;
+	struct action *action = actions_add(&arbiter->actions, id, p->task);
+	if (action == NULL)
+		return error_set(err, ENOMEM, "out_of_memory", "out of memory");
+	action->kind = p->kind;
+	action->serial = p->serial;
+	action->requester = p->requester;
+	action->record = TAKE_PTR(p->record);
+	action->generation = TAKE_PTR(p->generation);
+	action->epoch = arbiter->epoch.now;
+	action->leaves_sandbox = facts_leaves_sandbox(action->record, p->kind, action->generation);
+	p->action = action;
+	r = action_digest(action->record, key, SHA256_BYTES, action->digest);
+	if (r == 0)
+		r = json_set_str(action->record, "id", id);
+	if (r == 0)
+		r = json_set_str(action->record, "digest", action->digest);
+	return r < 0 ? error_set_errno(err, -r, "digest_failed", "the action's digest") : 0;
+}
+
+/* What the ledger gets: the request in full, or what stands for it if it is very large. */
+static struct json *
+request_record(const struct json *request)
+{
+	_cleanup_buf_ struct buf text;
+	buf_init(&text, MSG_BODY_MAX);
+	if (json_write(request, &text) == 0 && text.len <= REQUEST_RECORD_MAX)
+		return json_copy(request);
+	uint8_t digest[SHA256_BYTES];
+	char hash[SHA256_HEX];
+	sha256(text.data, text.len, digest);
+	hex_encode(digest, sizeof(digest), hash);
+	struct json *stand_in = json_new_object();
+	(void)json_set_int(stand_in, "omitted_bytes", (int64_t)text.len);
+	(void)json_set_str(stand_in, "sha256", hash);
+	return stand_in;
+}
+
+static struct json *
+decision_record(const struct action *action)
+{
+	static const char *const copied[] = {"kind", "target", "effect", "tenant", "sandbox"};
+	struct json *data = json_new_object();
+	for (size_t i = 0; i < ARRAY_LEN(copied); i++) {
+		const struct json *value = json_get(action->record, copied[i]);
+		if (value != NULL)
+			(void)json_set(data, copied[i], json_copy(value));
+	}
+	(void)json_set(data, "request", request_record(json_get(action->record, "request")));
+	(void)json_set_str(data, "digest", action->digest);
+	(void)json_set_int(data, "requester", action->requester);
+	(void)json_set_str(data, "state", action_state_name(action->state));
+	(void)json_set(data, "decision", json_copy(action->decision));
+	(void)json_set_str(data, "policy", action->generation->hash);
+	(void)json_set_int(data, "epoch", (int64_t)action->epoch);
+	return data;
+}
+
+/* ---- deciding ---- */
+
+static void
+deny(struct decision *decision, const char *reason)
+{
+	*decision = (struct decision){.verdict = VERDICT_DENY};
+	(void)snprintf(decision->reason, sizeof(decision->reason), "%s", reason);
+}
+
+static void
+decide(const struct arbiter *arbiter, struct proposal *p)
+{
+	if (arbiter->ledger_lost)
+		deny(&p->decision, "the ledger is gone: nothing is allowed without evidence");
+	else if (epoch_task_killed(&arbiter->epoch, p->task->id))
+		deny(&p->decision, "this task was killed");
+	else
+		policy_decide(p->action->generation->policy, p->action->record, &p->decision);
+}
+
+/* Reserves the calls, and stores what must outlive this process: what waits for people, what holds a
+ * reservation, and what leaves the sandbox (after a crash it is `unknown`). A budget that is used up
+ * turns the decision into a denial. */
+static int
+reserve(struct arbiter *arbiter, struct proposal *p, struct error *err)
+{
+	struct action *action = p->action;
+	struct budget budget;
+	int64_t now = clock_wall_ms();
+	bool limited = budget_of(
+	    action->generation, action->record, action->task->id, p->requester, now, &budget);
+	if (p->decision.verdict == VERDICT_DENY ||
+	    (p->decision.verdict == VERDICT_ALLOW && !limited && !action->leaves_sandbox))
+		return 0;
+	enum store_budget_hit hit = BUDGET_OK;
+	int r = review_store(arbiter, action, &p->decision, limited ? &budget.store : NULL, now, &hit, err);
+	if (r == -EDQUOT) {
+		char reason[DECISION_REASON_MAX];
+		budget_reason(action->generation, hit, reason, sizeof(reason));
+		deny(&p->decision, reason);
+		return 0;
+	}
+	return r;
+}
+
+static const enum action_state state_after[] = {
+	[VERDICT_DENY] = STATE_DENIED,
+	[VERDICT_REVIEW] = STATE_REVIEWING,
+	[VERDICT_ALLOW] = STATE_APPROVED,
+};
+
+/* The verdict goes out first: the supervisor builds the sandbox while the ledger writes. That is safe
+ * because a claim waits for the acknowledgement. */
+static void
+announce(struct arbiter *arbiter, struct action *action)
+{
+	verdict_send(arbiter, action, action->serial, /* comment= */ NULL);
+	if (action->state != STATE_DENIED) {
+		evidence_await(arbiter, action, "decision", decision_record(action));
+		if (action->state == STATE_REVIEWING)
+			review_opened(arbiter, action);
+		return;
+	}
+	evidence_note(arbiter, "decision", action->task->id, action->id, decision_record(action));
+	actions_remove(&arbiter->actions, action);
+}
+
+static int
+propose(struct arbiter *arbiter, struct msg *m, struct proposal *p, struct error *err)
+{
+	int r = proposal_read(arbiter, m, p, err);
+	if (r == 0)
+		r = action_make(arbiter, p, err);
+	if (r < 0)
+		return r;
+	decide(arbiter, p);
+	if (p->decision.verdict == VERDICT_REVIEW) {
+		r = review_possible(arbiter, p->action, &p->decision, err);
+		if (r < 0)
+			return r;
+	}
+	r = reserve(arbiter, p, err);
+	if (r < 0)
+		return r;
+	p->action->decision = decision_to_json(&p->decision);
+	if (p->action->decision == NULL)
+		return error_set(err, ENOMEM, "out_of_memory", "out of memory");
+	action_set_state(p->action, state_after[p->decision.verdict]);
+	announce(arbiter, TAKE_PTR(p->action));
+	return 0;
+}
+
+int
+on_propose(struct conn *conn, struct msg *m)
+{
+	struct arbiter *arbiter = conn_data(conn);
+	struct proposal p = {.serial = m->serial};
+	struct error err = {.code = ""};
+	int r = propose(arbiter, m, &p, &err);
+	if (r < 0) {
+		if (err.code[0] == '\0')
+			error_set_errno(&err, -r, "decision_failed", "deciding failed");
+		if (p.action != NULL)
+			actions_remove(&arbiter->actions, p.action);
+		(void)conn_send_error(conn, m->serial, &err);
+	}
+	proposal_done(&p);
+	return 0;
+}
+
+/* ---- again, when the policy changed before the claim ---- */
+
+bool
+decide_again(struct arbiter *arbiter, struct action *action)
+{
+	struct generation *now_active = NULL;
+	struct decision decision;
+	struct error err;
+	char name[POLICY_NAME_MAX + 1];
+	(void)snprintf(name, sizeof(name), "%s", action->generation->name);
+	if (generation_named(arbiter, name, &now_active, &err) < 0)
+		return false;
+	struct json *decided = NULL;
+	if (policy_check(arbiter, now_active, &err) == 0) {
+		policy_decide(now_active->policy, action->record, &decision);
+		if (decision.verdict == VERDICT_ALLOW)
+			decided = decision_to_json(&decision);
+	}
+	if (decided == NULL) {
+		generation_unref(now_active);
+		return false;
+	}
+	json_free(action->decision);
+	action->decision = decided;
+	generation_unref(action->generation);
+	action->generation = now_active;
+	action->stale = false;
+	action->leaves_sandbox |= facts_leaves_sandbox(action->record, action->kind, now_active);
+	evidence_await(arbiter, action, "decision", decision_record(action));
+	return true;
+}

@@ -1,0 +1,9 @@
+/* MSG_PROPOSE → MSG_VERDICT: identify, validate, complete the facts, decide, reserve, record. */
+#pragma once
+
+#include "arbiter/arbiter.h"
+
+int on_propose(struct conn *conn, struct msg *m);
+/* Decides ACTION again under the generation that is now active for its policy's name. True if it is
+ * still allowed as it is; its new decision is then on its way to the ledger. */
+bool decide_again(struct arbiter *arbiter, struct action *action);

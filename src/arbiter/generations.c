@@ -1,0 +1,253 @@
+/* Compiling and finding policy generations.
+ *
+ * A generation is its text's hash: the same bytes are compiled once and shared. Built-in names never
+ * touch the store, so that a plain `ringfence run` does not open it; they cannot be activated over. */
+#include "arbiter/generations.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include "arbiter/arbiter.h"
+
+#define FUSE_MAGIC 0x65735546
+
+struct generation *
+generation_ref(struct generation *generation)
+{
+	generation->refs++;
+	return generation;
+}
+
+struct generation *
+generation_unref(struct generation *generation)
+{
+	if (generation == NULL || --generation->refs > 0)
+		return NULL;
+	policy_free(generation->policy);
+	json_free(generation->sandbox);
+	free(generation->missing);
+	free(generation);
+	return NULL;
+}
+
+/* ---- compiling ---- */
+
+/* What is asked of a policy again and again, worked out once. */
+static int
+generation_describe(struct generation *generation)
+{
+	_cleanup_json_ struct json *budgets = policy_budgets(generation->policy);
+	_cleanup_buf_ struct buf missing;
+	buf_init(&missing, 16 * 1024);
+	generation->sandbox = policy_sandbox(generation->policy);
+	if (generation->sandbox == NULL || budgets == NULL)
+		return -ENOMEM;
+	generation->calls_per_task = json_get_int(budgets, "calls_per_task", 0);
+	generation->calls_per_day = json_get_int(budgets, "calls_per_day", 0);
+	generation->writes_host =
+	    strcmp(json_get_str(generation->sandbox, "workspace", ""), "direct") == 0;
+	generation->two_people = policy_needs_two_people(generation->policy);
+	if (!policy_enforceable(generation->policy, &missing)) {
+		generation->missing = strdup(buf_str(&missing));
+		if (generation->missing == NULL)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int
+generation_compile(const char *text, size_t len, const char *hash, const char *label,
+    struct generation **ret, struct error *err)
+{
+	struct generation *generation = calloc(1, sizeof(*generation));
+	if (generation == NULL)
+		return error_set(err, ENOMEM, "out_of_memory", "%s: out of memory", label);
+	generation->refs = 1;
+	int r = policy_load(text, len, label, &generation->policy, err);
+	if (r == 0) {
+		(void)snprintf(generation->hash, sizeof(generation->hash), "%s", hash);
+		const char *name = policy_name(generation->policy);
+		(void)snprintf(generation->name, sizeof(generation->name), "%s", name != NULL ? name : "");
+		r = generation_describe(generation);
+		if (r < 0)
+			error_set(err, ENOMEM, "out_of_memory", "%s: out of memory", label);
+	}
+	if (r < 0) {
+		generation_unref(generation);
+		return r;
+	}
+	*ret = generation;
+	return 0;
+}
+
+/* Moves entry I to the front. */
+static void
+cache_touch(struct generations *all, size_t i)
+{
+	struct generation *generation = all->cached[i];
+	memmove(&all->cached[1], &all->cached[0], i * sizeof(all->cached[0]));
+	all->cached[0] = generation;
+}
+
+int
+generation_load(struct generations *all, const char *text, size_t len, const char *label,
+    struct generation **ret, struct error *err)
+{
+	uint8_t digest[SHA256_BYTES];
+	char hash[SHA256_HEX];
+	sha256(text, len, digest);
+	hex_encode(digest, sizeof(digest), hash);
+	size_t i = 0;
+	while (i < GENERATIONS_CACHED && all->cached[i] != NULL &&
+	       strcmp(all->cached[i]->hash, hash) != 0)
+		i++;
+	if (i == GENERATIONS_CACHED || all->cached[i] == NULL) {
+		struct generation *generation = NULL;
+		int r = generation_compile(text, len, hash, label, &generation, err);
+		if (r < 0)
+			return r;
+		i = MIN(i, (size_t)GENERATIONS_CACHED - 1);
+		generation_unref(all->cached[i]);
+		all->cached[i] = generation;
+	}
+	cache_touch(all, i);
+	*ret = generation_ref(all->cached[0]);
+	return 0;
+}
+
+/* ---- from a descriptor ---- */
+
+/* A file that cannot make us wait: regular, and not served by another process of the sender's. */
+static int
+check_file(int fd, const char *label, size_t *ret_size, struct error *err)
+{
+	struct stat st;
+	struct statfs fs;
+	if (fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
+		return error_set_errno(err, errno, "policy_unreadable", "%s", label);
+	if (!S_ISREG(st.st_mode) || fs.f_type == FUSE_MAGIC)
+		return error_set(err, EINVAL, "policy_unreadable",
+		    "%s: a policy must be a regular file on an ordinary file system", label);
+	if (st.st_size > POLICY_BYTES_MAX)
+		return error_set(err, EMSGSIZE, "policy_too_large", "%s: %lld bytes, the limit is %d",
+		    label, (long long)st.st_size, POLICY_BYTES_MAX);
+	*ret_size = (size_t)st.st_size;
+	return 0;
+}
+
+int
+generation_file_text(int fd, const char *label, struct buf *text, struct error *err)
+{
+	size_t size = 0;
+	int r = check_file(fd, label, &size, err);
+	if (r < 0)
+		return r;
+	while (text->len < size) {
+		size_t want = size - text->len;
+		uint8_t *room = buf_reserve(text, want);
+		if (room == NULL)
+			return error_set(err, ENOMEM, "out_of_memory", "%s: out of memory", label);
+		ssize_t n = pread(fd, room, want, (off_t)text->len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return error_set_errno(err, errno, "policy_unreadable", "%s", label);
+		if (n == 0)
+			break;
+		buf_grew(text, (size_t)n);
+	}
+	return 0;
+}
+
+int
+generation_read(struct generations *all, int fd, const char *label, struct generation **ret,
+    struct error *err)
+{
+	_cleanup_buf_ struct buf text;
+	buf_init(&text, POLICY_BYTES_MAX + 1);
+	int r = generation_file_text(fd, label, &text, err);
+	if (r < 0)
+		return r;
+	return generation_load(all, buf_str(&text), text.len, label, ret, err);
+}
+
+/* ---- by name ---- */
+
+static struct generation *
+name_lookup(const struct generations *all, const char *name)
+{
+	for (size_t i = 0; i < GENERATIONS_CACHED; i++)
+		if (all->active[i].generation != NULL && strcmp(all->active[i].name, name) == 0)
+			return all->active[i].generation;
+	return NULL;
+}
+
+static void
+name_remember(struct generations *all, const char *name, struct generation *generation)
+{
+	size_t last = GENERATIONS_CACHED - 1;
+	generation_unref(all->active[last].generation);
+	memmove(&all->active[1], &all->active[0], last * sizeof(all->active[0]));
+	(void)snprintf(all->active[0].name, sizeof(all->active[0].name), "%s", name);
+	all->active[0].generation = generation_ref(generation);
+}
+
+void
+generations_forget_name(struct generations *all, const char *name)
+{
+	for (size_t i = 0; i < GENERATIONS_CACHED; i++)
+		if (all->active[i].generation != NULL && strcmp(all->active[i].name, name) == 0)
+			all->active[i].generation = generation_unref(all->active[i].generation);
+}
+
+static int
+load_active(struct arbiter *arbiter, const char *name, struct generation **ret, struct error *err)
+{
+	_cleanup_buf_ struct buf text;
+	char hash[SHA256_HEX];
+	buf_init(&text, POLICY_BYTES_MAX + 1);
+	struct store *store = arbiter_store(arbiter, err);
+	if (store == NULL)
+		return -EIO;
+	int r = store_policy_active(store, name, &text, hash);
+	if (r == -ENOENT) {
+		error_set(err, ENOENT, "policy_unknown", "no policy is active under the name \"%s\"", name);
+		error_remedy(err, "give a file (--policy FILE), activate one (ringfence policy activate), "
+				  "or use a built-in name such as isolated");
+		return -ENOENT;
+	}
+	if (r < 0)
+		return error_set_errno(err, -r, "store_failed", "store: reading policy %s", name);
+	return generation_load(&arbiter->generations, buf_str(&text), text.len, name, ret, err);
+}
+
+int
+generation_named(struct arbiter *arbiter, const char *name, struct generation **ret, struct error *err)
+{
+	if (name[0] == '\0' || strlen(name) > POLICY_NAME_MAX)
+		return error_set(err, EINVAL, "policy_unknown", "a policy's name has 1 to %d bytes",
+		    POLICY_NAME_MAX);
+	struct generation *known = name_lookup(&arbiter->generations, name);
+	if (known != NULL) {
+		*ret = generation_ref(known);
+		return 0;
+	}
+	const char *text = policy_builtin(name);
+	int r = text != NULL ? generation_load(&arbiter->generations, text, strlen(text), name, ret, err)
+			     : load_active(arbiter, name, ret, err);
+	if (r == 0)
+		name_remember(&arbiter->generations, name, *ret);
+	return r;
+}
+
+void
+generations_done(struct generations *all)
+{
+	for (size_t i = 0; i < GENERATIONS_CACHED; i++) {
+		generation_unref(all->cached[i]);
+		generation_unref(all->active[i].generation);
+	}
+}

@@ -1,0 +1,71 @@
+/* Verdicts, and the common end of everything that is not performed. */
+#include "arbiter/verdict.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "arbiter/evidence.h"
+#include "arbiter/review.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "ipc/messages.h"
+
+void
+verdict_send(struct arbiter *arbiter, const struct action *action, uint32_t serial, const char *comment)
+{
+	struct json *body = json_new_object();
+	(void)json_set_str(body, "action_id", action->id);
+	(void)json_set_str(body, "task", action->task->id);
+	(void)json_set_str(body, "state", action_state_name(action->state));
+	(void)json_set(body, "decision", json_copy(action->decision));
+	(void)json_set_str(body, "policy", action->generation->hash);
+	if (action->state == STATE_APPROVED || action->state == STATE_REVIEWING)
+		(void)json_set(body, "sandbox", json_copy(action->generation->sandbox));
+	if (action->review_id[0] != '\0')
+		(void)json_set_str(body, "review_id", action->review_id);
+	if (action->expires_at != 0)
+		(void)json_set_int(body, "expires_at", action->expires_at);
+	if (comment != NULL)
+		(void)json_set_str(body, "comment", comment);
+	/* A send that fails ends the conversation with the supervisor, and with it us. */
+	(void)conn_send_take(arbiter->supervisor, MSG_VERDICT, serial, body);
+}
+
+static void
+note_end(struct arbiter *arbiter, const struct action *action, const char *event, const char *comment,
+    const char *by)
+{
+	struct json *data = json_new_object();
+	(void)json_set_str(data, "state", action_state_name(action->state));
+	if (action->review_id[0] != '\0')
+		(void)json_set_str(data, "review_id", action->review_id);
+	if (comment != NULL)
+		(void)json_set_str(data, "comment", comment);
+	if (by != NULL)
+		(void)json_set_str(data, "by", by);
+	evidence_note(arbiter, event, action->task->id, action->id, data);
+}
+
+int
+action_end(struct arbiter *arbiter, struct action *action, enum action_state to, const char *event,
+    const char *comment, const char *by)
+{
+	if (action->stored) {
+		int r = store_action_move(
+		    arbiter->store, action->id, action->state, to, clock_wall_ms(), comment, by);
+		if (r == -ESTALE)
+			return r;
+		/* A store that cannot be written must not keep an action alive: it ends here, and after
+		 * a restart the sweep ends it there. */
+		if (r < 0)
+			log_event(LOG_ERROR, "store-failed", "action", action->id, "reason", strerror(-r), NULL);
+	}
+	bool reviewed = action->review_id[0] != '\0';
+	action_set_state(action, to);
+	note_end(arbiter, action, event, comment, by);
+	verdict_send(arbiter, action, action->claim_waiting ? action->claim_serial : action->serial, comment);
+	if (reviewed)
+		review_changed(arbiter, action->review_id);
+	actions_remove(&arbiter->actions, action);
+	return 0;
+}
