@@ -45,8 +45,9 @@ struct arguments {
 static int
 usage(void)
 {
-	(void)fputs("usage: rf-workspace summary|diff|changes|commit|recover --lower-fd N | --lower DIR\n"
-		    "    [--upper-fd N] [--since MS] [--name PATH] [--digest HEX] [--force] [--json]\n",
+	(void)fputs(
+	    "usage: rf-workspace summary|diff|changes|commit|recover --lower-fd N | --lower DIR\n"
+	    "    [--upper-fd N] [--since MS] [--name PATH] [--digest HEX] [--force] [--json]\n",
 	    stderr);
 	return 2;
 }
@@ -135,8 +136,8 @@ parse_arguments(int argc, char **argv, struct arguments *a)
 			a->force = true;
 		} else {
 			if (i + 1 >= argc || take_option(a, argv[i], argv[i + 1]) < 0) {
-				(void)fprintf(stderr, "ringfence: rf-workspace: %s: bad option or value\n",
-				    argv[i]);
+				(void)fprintf(stderr,
+				    "ringfence: rf-workspace: %s: bad option or value\n", argv[i]);
 				return -EINVAL;
 			}
 			i++;
@@ -192,8 +193,8 @@ load_key(uint8_t ret[KEY_BYTES], struct error *err)
 	r = make_directories(path);
 	_cleanup_close_ int state = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (r < 0 || state < 0)
-		return error_set_errno(err, r < 0 ? -r : errno, "state_unusable",
-		    "the state directory %s", path);
+		return error_set_errno(
+		    err, r < 0 ? -r : errno, "state_unusable", "the state directory %s", path);
 	_cleanup_close_ int fd = openat(state, "workspace.key", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0 && errno == ENOENT) {
 		r = make_key(state);
@@ -252,8 +253,8 @@ show_diff(const struct arguments *a, const struct changes *changes, struct error
 {
 	_cleanup_buf_ struct buf out;
 	buf_init(&out, DIFF_BYTES_MAX);
-	int r = changes_diff(changes, a->upper, a->lower, isatty(STDOUT_FILENO) == 1 || !a->json, &out,
-	    err);
+	int r = changes_diff(
+	    changes, a->upper, a->lower, isatty(STDOUT_FILENO) == 1 || !a->json, &out, err);
 	int printed = print_text(&out, r < 0 ? NULL : err);
 	return r < 0 ? r : printed;
 }
@@ -262,7 +263,7 @@ static int
 commit(const struct arguments *a, const struct changes *changes, struct error *err)
 {
 	struct commit_options options = {
-		.key = a->key, .key_len = sizeof(a->key), .digest = a->digest, .force = a->force};
+	    .key = a->key, .key_len = sizeof(a->key), .digest = a->digest, .force = a->force};
 	struct commit_result result = {0};
 	int r = workspace_commit(a->upper, a->lower, changes, &options, &result, err);
 	if (r < 0)
@@ -285,7 +286,7 @@ recover(const struct arguments *a, bool quiet, struct error *err)
 {
 	static const char *const outcomes[] = {"nothing", "old", "new"};
 	static const char *const says[] = {"nothing to recover",
-		"removed what an interrupted commit had staged", "finished an interrupted commit"};
+	    "removed what an interrupted commit had staged", "finished an interrupted commit"};
 	enum recover_outcome outcome;
 	int r = workspace_recover(a->lower, a->key, sizeof(a->key), &outcome, err);
 	if (r < 0)
@@ -304,7 +305,8 @@ static int
 perform(struct arguments *a, struct error *err)
 {
 	struct changes changes;
-	bool commits = strcmp(a->command, "commit") == 0, recovers = strcmp(a->command, "recover") == 0;
+	bool commits = strcmp(a->command, "commit") == 0,
+	     recovers = strcmp(a->command, "recover") == 0;
 	int r = commits || recovers ? load_key(a->key, err) : 0;
 	if (r == 0)
 		r = profile_enter(a->upper, a->lower, err);

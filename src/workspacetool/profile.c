@@ -4,8 +4,10 @@
 
 #include <errno.h>
 #include <linux/seccomp.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <termios.h>
 
 #include "sys/landlock.h"
 #include "sys/seccomp.h"
@@ -21,27 +23,37 @@
 #endif
 
 static const int syscalls[] = {
-	/* files, below the two descriptors */
-	SYS_openat2, SYS_openat, SYS_close, SYS_read, SYS_write, SYS_writev, SYS_lseek, SYS_fstat,
-	SYS_newfstatat, SYS_statx, SYS_getdents64, SYS_readlinkat, SYS_fgetxattr, SYS_faccessat2,
-	SYS_mkdirat, SYS_symlinkat, SYS_linkat, SYS_unlinkat, SYS_renameat, SYS_renameat2, SYS_fchmod,
-	SYS_fchmodat2, SYS_fchown, SYS_utimensat, SYS_flock, SYS_fsync, SYS_syncfs, SYS_fcntl,
-	/* memory, time, the end */
-	SYS_mmap, SYS_munmap, SYS_mremap, SYS_brk, SYS_madvise, SYS_mprotect, SYS_getrandom,
-	SYS_geteuid, SYS_clock_gettime, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_futex, SYS_exit,
-	SYS_exit_group,
+    /* files, below the two descriptors */
+    SYS_openat2, SYS_openat, SYS_close, SYS_read, SYS_write, SYS_writev, SYS_lseek, SYS_fstat,
+    SYS_newfstatat, SYS_statx, SYS_getdents64, SYS_readlinkat, SYS_fgetxattr, SYS_faccessat2,
+    SYS_mkdirat, SYS_symlinkat, SYS_linkat, SYS_unlinkat, SYS_renameat, SYS_renameat2, SYS_fchmod,
+    SYS_fchmodat2, SYS_fchown, SYS_utimensat, SYS_flock, SYS_fsync, SYS_syncfs, SYS_fcntl,
+    /* memory, time, the end */
+    SYS_mmap, SYS_munmap, SYS_mremap, SYS_brk, SYS_madvise, SYS_mprotect, SYS_getrandom,
+    SYS_geteuid, SYS_clock_gettime, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_futex, SYS_exit,
+    SYS_exit_group,
 #ifdef SYS_chmod
-	SYS_chmod, /* before Linux 6.6, through /proc */
+    SYS_chmod, /* before Linux 6.6, through /proc */
 #endif
 };
+
+/* What libc asks a descriptor to learn whether it is a terminal. */
+static const unsigned terminal_questions[] = {TIOCGWINSZ, TCGETS};
 
 static int
 enter_seccomp(struct error *err)
 {
-	struct seccomp_rule rules[ARRAY_LEN(syscalls)];
+	struct seccomp_rule rules[ARRAY_LEN(syscalls) + ARRAY_LEN(terminal_questions)];
 	struct seccomp_program program;
 	for (size_t i = 0; i < ARRAY_LEN(syscalls); i++)
 		rules[i] = (struct seccomp_rule){.nr = syscalls[i], .action = SECCOMP_RET_ALLOW};
+	for (size_t i = 0; i < ARRAY_LEN(terminal_questions); i++)
+		rules[ARRAY_LEN(syscalls) + i] = (struct seccomp_rule){
+		    .nr = SYS_ioctl,
+		    .action = SECCOMP_RET_ALLOW,
+		    .tests = {{.index = 1, .op = SECCOMP_EQ, .value = terminal_questions[i]}},
+		    .n_tests = 1,
+		};
 	int r = seccomp_compile(rules, ARRAY_LEN(rules), SECCOMP_RET_KILL_PROCESS, &program, err);
 	if (r < 0)
 		return r;
@@ -54,8 +66,8 @@ int
 profile_enter(int upper, int lower, struct error *err)
 {
 	struct landlock_path paths[] = {
-		{.fd = lower, .access = LL_READ | LL_WRITE},
-		{.fd = upper, .path = "", .access = LL_READ},
+	    {.fd = lower, .access = LL_READ | LL_WRITE},
+	    {.fd = upper, .path = "", .access = LL_READ},
 	};
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return error_set_errno(err, errno, "confine_failed", "rf-workspace: no_new_privs");
