@@ -14,6 +14,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ipc/messages.h"
@@ -21,6 +22,7 @@
 #include "ipc/paths.h"
 #include "ipc/spawn.h"
 
+#define LEAVE_MS 5000
 #define CLOSE_RANGE_CLOEXEC_FLAG 4u
 
 /* A state directory that others can write to is no place for evidence or sockets. */
@@ -31,12 +33,15 @@ check_owned(const char *path, struct error *err)
 	if (stat(path, &st) < 0)
 		return error_set_errno(err, errno, "state_dir", "state directory %s", path);
 	if (!S_ISDIR(st.st_mode))
-		return error_set(err, ENOTDIR, "state_dir", "state directory %s: not a directory", path);
+		return error_set(
+		    err, ENOTDIR, "state_dir", "state directory %s: not a directory", path);
 	if (st.st_uid != geteuid() && st.st_uid != 0)
-		return error_set(err, EPERM, "state_dir", "state directory %s belongs to another user (uid %u)",
-		    path, (unsigned)st.st_uid);
+		return error_set(err, EPERM, "state_dir",
+		    "state directory %s belongs to another user (uid %u)", path,
+		    (unsigned)st.st_uid);
 	if ((st.st_mode & S_IWOTH) != 0) {
-		error_set(err, EPERM, "state_dir", "state directory %s is writable by everyone", path);
+		error_set(
+		    err, EPERM, "state_dir", "state directory %s is writable by everyone", path);
 		error_remedy(err, "chmod o-w it");
 		return -EPERM;
 	}
@@ -99,8 +104,8 @@ prepare_state(char *state, struct error *err)
 static void
 keep_environment(char *ret[8])
 {
-	static const char *const kept[] = {"PATH=", "HOME=", "XDG_CONFIG_HOME=", "XDG_STATE_HOME=",
-	    "RINGFENCE_CONFIG=", "LANG="};
+	static const char *const kept[] = {
+	    "PATH=", "HOME=", "XDG_CONFIG_HOME=", "XDG_STATE_HOME=", "RINGFENCE_CONFIG=", "LANG="};
 	size_t n = 0;
 	for (char **e = environ; *e != NULL; e++)
 		for (size_t i = 0; i < ARRAY_LEN(kept) && n < 7; i++)
@@ -116,8 +121,10 @@ file_actions(posix_spawn_file_actions_t *actions, int client, int log)
 	if (r != 0)
 		return r;
 	if ((r = posix_spawn_file_actions_adddup2(actions, log, STDERR_FILENO)) != 0 ||
-	    (r = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)) != 0 ||
-	    (r = posix_spawn_file_actions_addopen(actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0)) != 0 ||
+	    (r = posix_spawn_file_actions_addopen(
+		 actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)) != 0 ||
+	    (r = posix_spawn_file_actions_addopen(
+		 actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0)) != 0 ||
 	    (r = posix_spawn_file_actions_adddup2(actions, client, SPAWN_SUPERVISOR)) != 0)
 		posix_spawn_file_actions_destroy(actions);
 	return r;
@@ -131,7 +138,8 @@ spawn_supervisor(const char *state, bool stay, int client, int log, struct error
 	int r = paths_program("rf-supervisor", program, err);
 	if (r < 0)
 		return r;
-	char name[] = "rf-supervisor", opt_state[] = "--state", opt_idle[] = "--idle-ms", never[] = "0";
+	char name[] = "rf-supervisor", opt_state[] = "--state", opt_idle[] = "--idle-ms",
+	     never[] = "0";
 	char dir[PATHS_MAX];
 	(void)snprintf(dir, sizeof(dir), "%s", state);
 	char *argv[] = {name, opt_state, dir, stay ? opt_idle : NULL, never, NULL};
@@ -147,8 +155,8 @@ spawn_supervisor(const char *state, bool stay, int client, int log, struct error
 	(void)posix_spawnattr_init(&attr);
 	(void)posix_spawnattr_setsigmask(&attr, &none);
 	(void)posix_spawnattr_setsigdefault(&attr, &all);
-	(void)posix_spawnattr_setflags(&attr,
-	    POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	(void)posix_spawnattr_setflags(
+	    &attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 	r = file_actions(&actions, client, log);
 	if (r == 0) {
 		pid_t pid;
@@ -157,6 +165,32 @@ spawn_supervisor(const char *state, bool stay, int client, int log, struct error
 	}
 	posix_spawnattr_destroy(&attr);
 	return r == 0 ? 0 : error_set_errno(err, r, "spawn_failed", "cannot start %s", program);
+}
+
+/* A supervisor that is leaving has taken its sockets away but still holds run/lock: a new one could
+ * not start yet. Waits until it is gone, or until somebody listens again: then RET is a descriptor to
+ * talk to. 0, or -errno. */
+static int
+wait_for_leaver(const char *state, const char *socket, int *ret, struct error *err)
+{
+	static const struct timespec pause = {.tv_nsec = 1000000};
+	char path[PATHS_MAX + 16];
+	(void)snprintf(path, sizeof(path), "%s/run/lock", state);
+	_cleanup_close_ int lock = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (lock < 0)
+		return 0; /* none was ever here */
+	for (int i = 0; i < LEAVE_MS; i++) {
+		if (flock(lock, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		*ret = msg_connect(socket);
+		if (*ret >= 0)
+			return 0;
+		(void)nanosleep(&pause, NULL);
+	}
+	error_set(err, EBUSY, "already_running",
+	    "another rf-supervisor holds %s but does not listen", path);
+	error_remedy(err, "end it, and try again");
+	return -EBUSY;
 }
 
 static int
@@ -172,6 +206,11 @@ start(char *state, const char *socket, bool stay, struct connection *ret, struct
 		if (errno != EINTR)
 			return error_set_errno(err, errno, "state_dir", "%s/run/lock-start", state);
 	int fd = msg_connect(socket);
+	if (fd < 0) {
+		r = wait_for_leaver(state, socket, &fd, err);
+		if (r < 0)
+			return r;
+	}
 	if (fd >= 0) {
 		ret->fd = fd;
 		return 0;
@@ -209,7 +248,8 @@ connect_supervisor(enum connect_mode mode, struct connection *ret, struct error 
 	if (r != -ENOENT && r != -ECONNREFUSED && r != -ENOTDIR)
 		return error_set_errno(err, -r, "no_supervisor", "%s", socket);
 	if (mode == CONNECT_JOIN)
-		return error_set(err, ENOTCONN, "not_running", "not running (state directory %s)", state);
+		return error_set(
+		    err, ENOTCONN, "not_running", "not running (state directory %s)", state);
 	return start(state, socket, mode == CONNECT_STAY, ret, err);
 }
 

@@ -12,7 +12,10 @@ struct connection {
 	bool started; /* we started it */
 };
 
-#define CONNECTION_INIT {.fd = -1, .lock_fd = -1}
+#define CONNECTION_INIT                 \
+	{                               \
+		.fd = -1, .lock_fd = -1 \
+	}
 
 enum connect_mode {
 	CONNECT_JOIN,  /* -ENOTCONN if nobody listens */
@@ -21,7 +24,8 @@ enum connect_mode {
 };
 
 /* 0, or -errno with one line in ERR. */
-int connect_supervisor(enum connect_mode mode, struct connection *ret, struct error *err) MUST_CHECK;
+int connect_supervisor(enum connect_mode mode, struct connection *ret, struct error *err)
+    MUST_CHECK;
 /* The supervisor has answered, so it listens: lets others that want to start one look again. */
 void connect_settled(struct connection *c);
 void connect_done(struct connection *c);

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/connect.h"
 #include "cli/options.h"
@@ -53,7 +52,8 @@ take_arguments(int argc, char **argv, int max_operands, struct arguments *ret)
 		if (option == OPT_JSON) {
 			ret->json = true;
 		} else if (ret->n_operands == max_operands) {
-			say("%s: unexpected argument %s; see ringfence help %s", argv[0], value, argv[0]);
+			say("%s: unexpected argument %s; see ringfence help %s", argv[0], value,
+			    argv[0]);
 			return -EINVAL;
 		} else {
 			ret->operands[ret->n_operands++] = value;
@@ -102,8 +102,10 @@ print_killed(const struct arguments *a, const struct json *body, const char *wha
 	long long count = (long long)json_get_int(body, "count", 0);
 	(void)buf_add_str(&out, "killed ");
 	say_add_text(&out, what);
-	(void)buf_addf(&out, ": %lld sandbox%s destroyed, epoch %lld\n", count, count == 1 ? "" : "es",
-	    (long long)json_get_int(body, "epoch", 0));
+	if (json_get_bool(body, "unconfirmed", false))
+		(void)buf_add_str(&out, " (rf-supervisor has not confirmed it yet)");
+	(void)buf_addf(&out, ": %lld sandbox%s destroyed, epoch %lld\n", count,
+	    count == 1 ? "" : "es", (long long)json_get_int(body, "epoch", 0));
 	return say_out(&out);
 }
 
@@ -115,7 +117,8 @@ cmd_kill(int argc, char **argv)
 	if (r != 0)
 		return r > 0 ? 0 : EXIT_BAD_USAGE;
 	bool all = a.n_operands == 1 && strcmp(a.operands[0], "all") == 0;
-	bool task = a.n_operands == 2 && strcmp(a.operands[0], "task") == 0 && a.operands[1][0] != 0;
+	bool task =
+	    a.n_operands == 2 && strcmp(a.operands[0], "task") == 0 && a.operands[1][0] != 0;
 	if (!all && !task) {
 		say("kill: expected `task ID` or `all`; `ringfence tasks` lists the tasks");
 		return EXIT_BAD_USAGE;
@@ -142,13 +145,9 @@ cmd_kill(int argc, char **argv)
 
 /* ---- tasks ---- */
 
-/* "14:02:31" of today's or any day's time; TIME is milliseconds or RFC 3339. */
 static void
-cell_time(struct table *t, const struct json *value)
+cell_time(struct table *t, int64_t ms)
 {
-	int64_t ms = json_int(value, 0);
-	if (ms == 0)
-		(void)!clock_parse(json_str(value, ""), &ms);
 	time_t seconds = (time_t)(ms / 1000);
 	struct tm local;
 	char text[64] = "-";
@@ -157,37 +156,32 @@ cell_time(struct table *t, const struct json *value)
 	table_cell(t, text);
 }
 
-static const struct json *
-first_of(const struct json *object, const char *const *names)
-{
-	for (; *names != NULL; names++)
-		if (json_get(object, *names) != NULL)
-			return json_get(object, *names);
-	return NULL;
-}
-
 static int
 print_tasks(const struct json *body)
 {
-	static const char *const task_names[] = {"task", "id", NULL};
-	static const char *const time_names[] = {"since", "created", "created_at", "started_at", NULL};
 	const struct json *tasks = json_get(body, "tasks");
 	_cleanup_buf_ struct buf out;
 	buf_init(&out, 16 << 20);
 	struct table t;
-	table_init(&t, 5);
+	table_init(&t, 6);
 	table_cell(&t, "TASK");
 	table_cell(&t, "STATE");
-	table_cell(&t, "ACTIONS");
+	table_cell(&t, "LIVE");
+	table_cell(&t, "CALLS");
 	table_cell(&t, "REQUESTER");
 	table_cell(&t, "SINCE");
 	for (size_t i = 0; i < json_len(tasks); i++) {
 		const struct json *task = json_at(tasks, i);
-		table_cell(&t, json_str(first_of(task, task_names), NULL));
+		table_cell(&t, json_get_str(task, "task", NULL));
 		table_cell(&t, json_get_str(task, "state", NULL));
-		table_cellf(&t, "%lld", (long long)json_get_int(task, "actions", json_get_int(task, "calls", 0)));
-		table_cell(&t, json_get_str(task, "requester", json_get_str(task, "principal", NULL)));
-		cell_time(&t, first_of(task, time_names));
+		table_cellf(&t, "%lld", (long long)json_get_int(task, "actions", 0));
+		table_cellf(&t, "%lld", (long long)json_get_int(task, "calls", 0));
+		const char *name = json_get_str(task, "requester", NULL);
+		if (name != NULL)
+			table_cell(&t, name);
+		else
+			table_cellf(&t, "uid %lld", (long long)json_get_int(task, "uid", -1));
+		cell_time(&t, json_get_int(task, "since", 0));
 	}
 	table_print(&t, &out);
 	if (json_len(tasks) == 0) {
@@ -225,7 +219,8 @@ cmd_tasks(int argc, char **argv)
 static int
 print_status(const struct json *body)
 {
-	const struct json *sandboxes = json_get(body, "sandboxes"), *programs = json_get(body, "programs");
+	const struct json *sandboxes = json_get(body, "sandboxes"),
+			  *programs = json_get(body, "programs");
 	_cleanup_buf_ struct buf out;
 	buf_init(&out, 16 << 20);
 	char state[PATHS_MAX];
@@ -237,7 +232,8 @@ print_status(const struct json *body)
 	for (size_t i = 0; i < json_len(programs); i++) {
 		(void)buf_add_str(&out, "  ");
 		say_add_text(&out, json_get_str(json_at(programs, i), "name", NULL));
-		(void)buf_addf(&out, " pid %lld\n", (long long)json_get_int(json_at(programs, i), "pid", 0));
+		(void)buf_addf(
+		    &out, " pid %lld\n", (long long)json_get_int(json_at(programs, i), "pid", 0));
 	}
 	if (json_len(sandboxes) == 0) {
 		(void)buf_add_str(&out, "no sandboxes\n");
@@ -248,13 +244,13 @@ print_status(const struct json *body)
 	table_cell(&t, "SANDBOX");
 	table_cell(&t, "TASK");
 	table_cell(&t, "PID");
-	table_cell(&t, "SINCE");
+	table_cell(&t, "PROGRAM");
 	for (size_t i = 0; i < json_len(sandboxes); i++) {
 		const struct json *sandbox = json_at(sandboxes, i);
 		table_cell(&t, json_get_str(sandbox, "sandbox", NULL));
 		table_cell(&t, json_get_str(sandbox, "task", NULL));
 		table_cellf(&t, "%lld", (long long)json_get_int(sandbox, "pid", 0));
-		cell_time(&t, json_get(sandbox, "since"));
+		table_cell(&t, json_get_str(sandbox, "program", NULL));
 	}
 	table_print(&t, &out);
 	return say_out(&out);
@@ -325,7 +321,7 @@ cmd_stop(int argc, char **argv)
 	if (r != 0)
 		return r > 0 ? 0 : EXIT_BAD_USAGE;
 	struct connection c = CONNECTION_INIT;
-	struct msg reply = MSG_INIT, rest = MSG_INIT;
+	struct msg reply = MSG_INIT;
 	struct error err = {0};
 	r = connect_supervisor(CONNECT_JOIN, &c, &err);
 	if (r == -ENOTCONN) {
@@ -333,10 +329,7 @@ cmd_stop(int argc, char **argv)
 		return 0;
 	}
 	if (r == 0)
-		r = msg_call(c.fd, MSG_SHUTDOWN, NULL, NULL, 0, 10000, &reply, &err);
-	/* It leaves once nothing runs: then the conversation ends. */
-	while (r == 0 && msg_recv(c.fd, 0, &rest) > 0)
-		msg_done(&rest);
+		r = msg_call(c.fd, MSG_SHUTDOWN, NULL, NULL, 0, -1, &reply, &err);
 	msg_done(&reply);
 	connect_done(&c);
 	return r < 0 ? fail(&err) : 0;

@@ -23,13 +23,14 @@ struct command {
 	const char *name;
 	const char *usage; /* after the name */
 	const char *summary;
-	command_fn *run;         /* or */
-	const char *program;     /* what it executes instead */
+	command_fn *run;     /* or */
+	const char *program; /* what it executes instead */
 	void (*help)(struct buf *out);
 };
 
 static const struct command commands[] = {
-    {"run", "[options] [--] COMMAND…", "run a command in a disposable sandbox", cmd_run, NULL, run_help},
+    {"run", "[options] [--] COMMAND…", "run a command in a disposable sandbox", cmd_run, NULL,
+	run_help},
     {"review", "list | show ID | approve ID | deny ID | watch", "decide what waits for a person",
 	cmd_review, NULL, review_help},
     {"kill", "task ID | all", "stop everything in flight, now", cmd_kill, NULL, control_help},
@@ -37,11 +38,13 @@ static const struct command commands[] = {
     {"status", "", "what runs", cmd_status, NULL, control_help},
     {"start", "", "start the programs and leave them running", cmd_start, NULL, control_help},
     {"stop", "", "let the programs leave", cmd_stop, NULL, control_help},
-    {"policy", "init | check | test | explain | diff | …", "write, check and activate policies", NULL,
-	"rf-policy", NULL},
-    {"audit", "show | query | tail | verify | …", "read and verify the ledger", NULL, "rf-audit", NULL},
+    {"policy", "init | check | test | explain | diff | …", "write, check and activate policies",
+	NULL, "rf-policy", NULL},
+    {"audit", "show | query | tail | verify | …", "read and verify the ledger", NULL, "rf-audit",
+	NULL},
     {"workspace", "…", "list, diff and apply staged changes", NULL, "rf-workspace", NULL},
-    {"doctor", "[--json]", "what this host can enforce, and how to mend the rest", NULL, "rf-doctor", NULL},
+    {"doctor", "[--json]", "what this host can enforce, and how to mend the rest", NULL,
+	"rf-doctor", NULL},
     {"help", "[COMMAND]", "this text, or the help of a command", NULL, NULL, NULL},
     {0},
 };
@@ -87,7 +90,8 @@ cli_help(const char *name)
 	_cleanup_buf_ struct buf out;
 	buf_init(&out, 1 << 16);
 	if (name == NULL) {
-		(void)buf_add_str(&out, "Ringfence runs an agent's program in a disposable sandbox, decides "
+		(void)buf_add_str(&out,
+		    "Ringfence runs an agent's program in a disposable sandbox, decides "
 		    "every effect on one path, and records it.\n\nusage: ringfence COMMAND …\n\n");
 		for (const struct command *c = commands; c->name != NULL; c++)
 			(void)buf_addf(&out, "  %-10s %s\n", c->name, c->summary);

@@ -72,7 +72,8 @@ unknown_option(const struct options *o, const char *arg, const char *name, struc
 
 /* The option at INDEX, whose value (if it has one) is INLINE_VALUE or the next argument. */
 static int
-take_value(struct options *o, int index, const char *inline_value, const char **ret, struct error *err)
+take_value(
+    struct options *o, int index, const char *inline_value, const char **ret, struct error *err)
 {
 	const struct option_spec *spec = &o->table[index];
 	*ret = inline_value;
@@ -83,7 +84,8 @@ take_value(struct options *o, int index, const char *inline_value, const char **
 	if (spec->value == NULL || inline_value != NULL)
 		return index;
 	if (o->at >= o->argc) {
-		error_set(err, EINVAL, "option_value", "--%s needs a value: %s", spec->name, spec->value);
+		error_set(
+		    err, EINVAL, "option_value", "--%s needs a value: %s", spec->name, spec->value);
 		return OPTIONS_BAD;
 	}
 	*ret = o->argv[o->at++];
@@ -191,16 +193,16 @@ parse_unit(const char *text, const char *what, const char *expected, const struc
 int
 parse_bytes(const char *text, const char *what, long long *ret, struct error *err)
 {
-	static const struct unit units[] = {{"", 1}, {"B", 1}, {"KiB", 1LL << 10}, {"MiB", 1LL << 20},
-	    {"GiB", 1LL << 30}, {"TiB", 1LL << 40}, {NULL, 0}};
+	static const struct unit units[] = {{"", 1}, {"B", 1}, {"KiB", 1LL << 10},
+	    {"MiB", 1LL << 20}, {"GiB", 1LL << 30}, {"TiB", 1LL << 40}, {NULL, 0}};
 	return parse_unit(text, what, "a size such as 512MiB", units, ret, err);
 }
 
 int
 parse_duration(const char *text, const char *what, long long *ret, struct error *err)
 {
-	static const struct unit units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000},
-	    {"d", 86400000}, {NULL, 0}};
+	static const struct unit units[] = {
+	    {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0}};
 	return parse_unit(text, what, "a duration such as 60s or 5m", units, ret, err);
 }
 

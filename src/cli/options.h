@@ -21,7 +21,7 @@ struct options {
 	int argc;
 	char **argv; /* borrowed */
 	int at;
-	bool operands; /* only operands follow */
+	bool operands;        /* only operands follow */
 	bool stop_at_operand; /* `run`: the first operand ends the options */
 };
 
@@ -43,6 +43,7 @@ const char *nearest_name(const char *text, const char *const *names, size_t stri
 /* "512MiB", "1GiB", "4096" → bytes; "60s", "500ms", "2m", "1h" → milliseconds; whole numbers; CPUs with
  * up to three decimals → thousandths. WHAT names the option in ERR. 0 or -EINVAL. */
 int parse_bytes(const char *text, const char *what, long long *ret, struct error *err) MUST_CHECK;
-int parse_duration(const char *text, const char *what, long long *ret, struct error *err) MUST_CHECK;
+int parse_duration(const char *text, const char *what, long long *ret, struct error *err)
+    MUST_CHECK;
 int parse_count(const char *text, const char *what, long long *ret, struct error *err) MUST_CHECK;
 int parse_millis(const char *text, const char *what, long long *ret, struct error *err) MUST_CHECK;

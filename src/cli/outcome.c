@@ -17,8 +17,8 @@
 
 /* ---- the exit code ---- */
 
-static int
-error_exit_code(const char *code)
+int
+outcome_error_exit(const char *code)
 {
 	static const struct {
 		const char *code;
@@ -61,8 +61,10 @@ outcome_exit_code(const struct run_result *result)
 		return 128 + result->signal;
 	if (result->broken_pipe)
 		return EXIT_BROKEN_PIPE;
+	if (result->interrupt != 0)
+		return 128 + result->interrupt;
 	if (result->error.code[0] != 0)
-		return error_exit_code(result->error.code);
+		return outcome_error_exit(result->error.code);
 	if (limit != NULL && (strncmp(limit, "wall", 4) == 0 || strncmp(limit, "cpu", 3) == 0))
 		return EXIT_TIME;
 	if (limit != NULL && (strcmp(limit, "memory") == 0 || strcmp(limit, "output") == 0))
@@ -122,18 +124,28 @@ add_locks(struct buf *out, const struct json *receipt)
 	}
 }
 
-/* The set value of limit NAME ("memory", "wall", …), as people read it. */
+/* Whether reaching LIMIT ends the sandbox; the others only refuse more. */
+static bool
+limit_ends(const char *limit)
+{
+	return strcmp(limit, "processes") != 0 && strcmp(limit, "disk") != 0 &&
+	    strcmp(limit, "open_files") != 0;
+}
+
+/* "memory limit of 512 MiB". */
 static void
-add_limit_value(struct buf *out, const struct run_result *result, const char *limit)
+add_limit(struct buf *out, const struct run_result *result, const char *limit)
 {
 	static const struct {
 		const char *limit, *member;
 		char unit;
-	} table[] = {{"wall", "wall_ms", 't'}, {"cpu", "cpu_time_ms", 't'}, {"cpu_time", "cpu_time_ms", 't'},
-	    {"cpu-time", "cpu_time_ms", 't'}, {"memory", "memory_bytes", 'b'},
-	    {"output", "output_bytes", 'b'}, {"disk", "disk_bytes", 'b'},
-	    {"processes", "processes", 'n'}, {"open_files", "open_files", 'n'}};
+	} table[] = {{"wall", "wall_ms", 't'}, {"cpu_time", "cpu_time_ms", 't'},
+	    {"memory", "memory_bytes", 'b'}, {"output", "output_bytes", 'b'},
+	    {"disk", "disk_bytes", 'b'}, {"processes", "processes", 'n'},
+	    {"open_files", "open_files", 'n'}};
 	const struct json *limits = json_get(result->started, "limits");
+	say_add_text(out, limit);
+	(void)buf_add_str(out, " limit");
 	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
 		int64_t value = json_get_int(limits, table[i].member, 0);
 		if (strcmp(table[i].limit, limit) != 0 || value <= 0)
@@ -157,17 +169,19 @@ add_what_happened(struct buf *out, const struct run_result *result)
 	int64_t signal = json_get_int(end, "signal", 0);
 	if (result->error.code[0] != 0) {
 		say_add_text(out, result->error.message);
-	} else if (limit != NULL) {
+	} else if (limit != NULL && limit_ends(limit)) {
 		(void)buf_add_str(out, "ended by the ");
-		say_add_text(out, limit);
-		(void)buf_add_str(out, " limit");
-		add_limit_value(out, result, limit);
+		add_limit(out, result, limit);
 	} else if (signal > 0) {
 		(void)buf_addf(out, "the command was killed by signal %lld (%s)", (long long)signal,
 		    strsignal((int)signal));
 	} else {
 		(void)buf_addf(out, "the command ended with exit code %lld",
 		    (long long)json_get_int(end, "code", 0));
+	}
+	if (limit != NULL && !limit_ends(limit)) {
+		(void)buf_add_str(out, ", after it reached the ");
+		add_limit(out, result, limit);
 	}
 }
 
@@ -182,7 +196,8 @@ add_next(struct buf *out, const struct run_options *o, const struct run_result *
 		return;
 	}
 	if (limit_hit(result) != NULL && o->policy == NULL)
-		(void)buf_add_str(out, "ringfence policy init   (a policy with limits of your own)");
+		(void)buf_add_str(
+		    out, "ringfence policy init   (a policy with limits of your own)");
 	else if (limit_hit(result) != NULL && o->policy_fd >= 0) {
 		(void)buf_add_str(out, "raise it under sandbox.limits in ");
 		say_add_text(out, o->policy);
@@ -198,7 +213,7 @@ outcome_explain(const struct run_options *o, const struct run_result *result)
 {
 	_cleanup_buf_ struct buf out;
 	buf_init(&out, 1 << 16);
-	if (result->signal != 0 || result->broken_pipe)
+	if (result->signal != 0 || result->broken_pipe || result->interrupt != 0)
 		return; /* the caller knows */
 	(void)buf_add_str(&out, "ringfence: ");
 	add_what_happened(&out, result);
@@ -278,8 +293,8 @@ compare_steps(const void *a, const void *b)
 void
 outcome_timing(const struct run_result *result)
 {
-	static const char *const own[RUN_STEPS] = {"begin", "connected", "request sent", "started",
-	    "done", "streams drained"};
+	static const char *const own[RUN_STEPS] = {
+	    "begin", "connected", "request sent", "started", "done", "streams drained"};
 	const struct json *theirs = json_get(result->done, "timing");
 	struct step steps[RUN_STEPS + 64];
 	size_t n = 0;
@@ -338,9 +353,10 @@ error_json(const struct run_result *result)
 int
 outcome_json(const struct run_options *o, const struct run_result *result)
 {
-	static const char *const copied[] = {"action_id", "task", "sandbox", "review_id", "rule", "exit",
-	    "limits", "usage", "receipt"};
-	static const char *const names[2][2] = {{"stdout", "stdout_bytes"}, {"stderr", "stderr_bytes"}};
+	static const char *const copied[] = {"action_id", "task", "sandbox", "review_id", "rule",
+	    "exit", "limits", "usage", "receipt"};
+	static const char *const names[2][2] = {
+	    {"stdout", "stdout_bytes"}, {"stderr", "stderr_bytes"}};
 	_cleanup_json_ struct json *v = json_new_object();
 	for (size_t i = 0; i < ARRAY_LEN(copied); i++)
 		copy_member(v, result, copied[i]);
@@ -393,7 +409,8 @@ outcome_receipt(const struct run_options *o, const struct run_result *result, st
 {
 	const struct json *receipt = receipt_of(result);
 	if (receipt == NULL)
-		return error_set(err, ENODATA, "receipt", "--receipt: no sandbox was started, so there is none");
+		return error_set(
+		    err, ENODATA, "receipt", "--receipt: no sandbox was started, so there is none");
 	_cleanup_buf_ struct buf text;
 	buf_init(&text, 1 << 22);
 	say_add_json(&text, receipt, JSON_INDENTED);

@@ -146,7 +146,8 @@ copy_once(struct channel *ch, size_t max)
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
 	if (n <= 0) {
-		channel_close(ch, n < 0 && errno != EIO ? -errno : 0); /* EIO: the terminal hung up */
+		channel_close(
+		    ch, n < 0 && errno != EIO ? -errno : 0); /* EIO: the terminal hung up */
 		return;
 	}
 	ch->count += (uint64_t)n;
@@ -156,8 +157,8 @@ copy_once(struct channel *ch, size_t max)
 		return;
 	}
 	ch->pending_at = 0;
-	ch->pending = ch->filter == NULL ? (size_t)n :
-	    ttyfilter_run(ch->filter, at, (size_t)n, ch->buffer);
+	ch->pending =
+	    ch->filter == NULL ? (size_t)n : ttyfilter_run(ch->filter, at, (size_t)n, ch->buffer);
 	flush_pending(ch);
 }
 

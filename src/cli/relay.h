@@ -25,13 +25,13 @@ struct channel {
 	bool own_in; /* close it at the end */
 	bool own_out;
 	enum channel_state state;
-	bool splice;               /* until the kernel says that it cannot */
-	struct ttyfilter *filter;  /* owned; NULL: bytes pass as they are */
-	struct buf *capture;       /* borrowed; instead of `out` */
-	uint8_t *buffer;           /* owned; made when splice does not do */
+	bool splice;                /* until the kernel says that it cannot */
+	struct ttyfilter *filter;   /* owned; NULL: bytes pass as they are */
+	struct buf *capture;        /* borrowed; instead of `out` */
+	uint8_t *buffer;            /* owned; made when splice does not do */
 	size_t pending, pending_at; /* bytes in buffer that are not written yet */
-	uint64_t count;            /* bytes that passed */
-	int error;                 /* why it closed early: -EPIPE, …; 0 at end of file */
+	uint64_t count;             /* bytes that passed */
+	int error;                  /* why it closed early: -EPIPE, …; 0 at end of file */
 };
 
 struct relay {

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/connect.h"
 #include "cli/options.h"
@@ -99,15 +98,6 @@ take_arguments(int argc, char **argv, struct review_arguments *ret)
 
 /* ---- printing ---- */
 
-static int64_t
-time_of(const struct json *value)
-{
-	int64_t ms = json_int(value, 0);
-	if (ms == 0)
-		(void)!clock_parse(json_str(value, ""), &ms);
-	return ms;
-}
-
 static void
 format_time(int64_t ms, char *ret, size_t room)
 {
@@ -118,82 +108,43 @@ format_time(int64_t ms, char *ret, size_t room)
 		(void)!strftime(ret, room, "%Y-%m-%d %H:%M:%S", &local);
 }
 
-static const char *
-id_of(const struct json *review)
-{
-	return json_get_str(review, "review_id", json_get_str(review, "id", "?"));
-}
-
-static const char *
-member(const struct json *review, const char *name)
-{
-	const char *value = json_get_str(review, name, NULL);
-	return value != NULL ? value : json_get_str(json_get(review, "action"), name, NULL);
-}
-
-static const struct json *
-risk_of(const struct json *review)
+static void
+add_risk(struct buf *out, const struct json *review)
 {
 	const struct json *risk = json_get(review, "risk");
-	if (risk == NULL)
-		risk = json_get(json_get(review, "decision"), "risk");
-	return risk != NULL ? risk : json_get(json_get(review, "action"), "risk");
+	(void)buf_addf(out, "%lld %s", (long long)json_get_int(risk, "score", 0),
+	    json_get_str(risk, "band", ""));
 }
 
 static void
-add_risk(struct buf *out, const struct json *risk)
+add_command(struct buf *out, const struct json *review)
 {
-	const struct json *score = json_type(risk) == JSON_INT ? risk : json_get(risk, "score");
-	(void)buf_addf(out, "%lld", (long long)json_int(score, 0));
-	if (json_get_str(risk, "band", NULL) != NULL)
-		(void)buf_addf(out, " %s", json_get_str(risk, "band", NULL));
+	(void)buf_add_str(
+	    out, json_get_str(review, "command", json_get_str(review, "target", "?")));
 }
 
 static void
-add_json(struct buf *out, const struct json *v)
+add_requester(struct buf *out, const struct json *review)
 {
-	if (v != NULL)
-		out->failed = json_write(v, out) < 0 || out->failed;
+	const struct json *person = json_get(review, "requester");
+	const char *name = json_get_str(person, "name", NULL);
+	if (name != NULL)
+		(void)buf_add_str(out, name);
+	else
+		(void)buf_addf(out, "uid %lld", (long long)json_get_int(person, "uid", -1));
 }
 
-/* What is asked for, on one line: the words of a command, else the target, else the request. */
-static void
-add_request(struct buf *out, const struct json *review)
-{
-	const struct json *action = json_get(review, "action");
-	const struct json *request = json_get(action != NULL ? action : review, "request");
-	const struct json *argv = json_get(request, "argv");
-	for (size_t i = 0; i < json_len(argv); i++) {
-		(void)buf_add_str(out, i > 0 ? " " : "");
-		(void)buf_add_str(out, json_str(json_at(argv, i), ""));
-	}
-	if (json_len(argv) > 0)
-		return;
-	const char *text = json_get_str(request, "text", NULL);
-	if (text == NULL)
-		text = member(review, "summary");
-	if (text == NULL)
-		text = member(review, "target");
-	if (text != NULL)
-		(void)buf_add_str(out, text);
-	else if (request != NULL)
-		add_json(out, request);
-}
-
-/* "dba (done), owner". */
+/* "dba (ann), owner". */
 static void
 add_approvals(struct buf *out, const struct json *review)
 {
-	const struct json *needed = json_get(review, "approvals"), *given = json_get(review, "approved");
+	const struct json *needed = json_get(review, "approvals");
 	for (size_t i = 0; i < json_len(needed); i++) {
-		const struct json *item = json_at(needed, i);
-		const char *role = json_str(item, json_get_str(item, "role", "?"));
-		bool done = json_get_str(item, "by", NULL) != NULL;
-		for (size_t k = 0; k < json_len(given); k++) {
-			const struct json *g = json_at(given, k);
-			done = done || strcmp(json_str(g, json_get_str(g, "role", "")), role) == 0;
-		}
-		(void)buf_addf(out, "%s%s%s", i > 0 ? ", " : "", role, done ? " (given)" : "");
+		const char *by = json_get_str(json_at(needed, i), "by", NULL);
+		(void)buf_addf(
+		    out, "%s%s", i > 0 ? ", " : "", json_get_str(json_at(needed, i), "role", "?"));
+		if (by != NULL)
+			(void)buf_addf(out, " (%s)", by);
 	}
 }
 
@@ -223,8 +174,8 @@ print_list(const struct json *reviews)
 		(void)buf_add_str(&out, "nothing waits for review\n");
 		return say_out(&out);
 	}
-	static const char *const head[] = {"REVIEW", "STATE", "RULE", "RISK", "NEEDS", "EXPIRES", "KIND",
-	    "ACTION"};
+	static const char *const head[] = {
+	    "REVIEW", "STATE", "RULE", "RISK", "NEEDS", "EXPIRES", "REQUESTER", "COMMAND"};
 	struct table t;
 	table_init(&t, ARRAY_LEN(head));
 	for (size_t i = 0; i < ARRAY_LEN(head); i++)
@@ -232,15 +183,15 @@ print_list(const struct json *reviews)
 	for (size_t i = 0; i < json_len(reviews); i++) {
 		const struct json *review = json_at(reviews, i);
 		char expires[64];
-		format_time(time_of(json_get(review, "expires_at")), expires, sizeof(expires));
-		table_cell(&t, id_of(review));
+		format_time(json_get_int(review, "expires_at", 0), expires, sizeof(expires));
+		table_cell(&t, json_get_str(review, "review_id", NULL));
 		table_cell(&t, json_get_str(review, "state", NULL));
-		table_cell(&t, member(review, "rule"));
-		cell_from(&t, add_risk, risk_of(review), 20);
+		table_cell(&t, json_get_str(review, "rule", NULL));
+		cell_from(&t, add_risk, review, 20);
 		cell_from(&t, add_approvals, review, 60);
 		table_cell(&t, expires[0] != 0 ? expires + strlen("YYYY-MM-DD ") : NULL);
-		table_cell(&t, member(review, "kind"));
-		cell_from(&t, add_request, review, 60);
+		cell_from(&t, add_requester, review, 20);
+		cell_from(&t, add_command, review, 60);
 	}
 	table_print(&t, &out);
 	return say_out(&out);
@@ -267,53 +218,69 @@ add_line_from(struct buf *out, const char *name, void add(struct buf *out, const
 }
 
 static void
-add_votes(struct buf *out, const struct json *votes)
+add_time(struct buf *out, const char *name, int64_t ms)
 {
-	for (size_t i = 0; i < json_len(votes); i++) {
-		const struct json *vote = json_at(votes, i);
-		_cleanup_buf_ struct buf text;
-		buf_init(&text, 1 << 16);
-		const char *by = json_get_str(vote, "by", json_get_str(vote, "person", "?"));
-		(void)buf_addf(&text, "%s by %s", json_get_str(vote, "verdict", json_get_str(vote, "role", "?")),
-		    by);
-		if (json_get_str(vote, "comment", NULL) != NULL)
-			(void)buf_addf(&text, ": %s", json_get_str(vote, "comment", ""));
-		add_line(out, "vote", buf_str(&text));
+	char text[64];
+	format_time(ms, text, sizeof(text));
+	add_line(out, name, text);
+}
+
+static void
+add_risk_parts(struct buf *out, const struct json *parts)
+{
+	for (size_t i = 0; i < json_len(parts); i++) {
+		const struct json *part = json_at(parts, i);
+		char line[256];
+		(void)snprintf(line, sizeof(line), "+%lld %s: %s",
+		    (long long)json_get_int(part, "points", 0), json_get_str(part, "name", "?"),
+		    json_get_str(part, "reason", ""));
+		add_line(out, "", line);
+	}
+}
+
+static void
+add_comments(struct buf *out, const struct json *approvals)
+{
+	for (size_t i = 0; i < json_len(approvals); i++) {
+		const struct json *one = json_at(approvals, i);
+		char line[1400];
+		if (json_get_str(one, "by", NULL) == NULL)
+			continue;
+		const char *comment = json_get_str(one, "comment", NULL);
+		(void)snprintf(line, sizeof(line), "as %s by %s%s%s%s",
+		    json_get_str(one, "role", "?"), json_get_str(one, "by", "?"),
+		    json_get_bool(one, "conventional", false) ? " (their own: conventional)" : "",
+		    comment != NULL ? ": " : "", comment != NULL ? comment : "");
+		add_line(out, "approved", line);
 	}
 }
 
 static void
 add_review(struct buf *out, const struct json *review)
 {
-	const struct json *action = json_get(review, "action"), *decision = json_get(review, "decision");
-	char text[64];
-	add_line(out, "review", id_of(review));
+	add_line(out, "review", json_get_str(review, "review_id", NULL));
 	add_line(out, "state", json_get_str(review, "state", NULL));
-	add_line(out, "rule", member(review, "rule"));
-	add_line(out, "reason", json_get_str(decision, "reason", member(review, "reason")));
-	add_line_from(out, "risk", add_risk, risk_of(review));
-	const struct json *parts = json_get(risk_of(review), "parts");
-	for (size_t i = 0; i < json_len(parts); i++) {
-		const struct json *part = json_at(parts, i);
-		char line[256];
-		(void)snprintf(line, sizeof(line), "+%lld %s: %s", (long long)json_get_int(part, "points", 0),
-		    json_get_str(part, "name", "?"), json_get_str(part, "reason", ""));
-		add_line(out, "", line);
-	}
-	add_line(out, "requester", member(review, "requester"));
-	add_line(out, "task", member(review, "task"));
-	add_line(out, "action", json_get_str(review, "action_id", json_get_str(action, "id", NULL)));
-	add_line(out, "kind", member(review, "kind"));
-	add_line_from(out, "asks for", add_request, review);
-	add_line_from(out, "request", add_json, json_get(action != NULL ? action : review, "request"));
-	add_line_from(out, "impact", add_json, json_get(action, "impact"));
-	add_line(out, "digest", member(review, "digest"));
-	add_line(out, "policy", member(review, "policy"));
+	add_line(out, "kind", json_get_str(review, "kind", NULL));
+	add_line_from(out, "command", add_command, review);
+	add_line(out, "target", json_get_str(review, "target", NULL));
+	add_line_from(out, "requester", add_requester, review);
+	add_line(out, "rule", json_get_str(review, "rule", NULL));
+	add_line(out, "why", json_get_str(review, "why", NULL));
+	add_line_from(out, "risk", add_risk, review);
+	add_risk_parts(out, json_get(json_get(review, "risk"), "parts"));
+	add_line(out, "reversible", json_get_bool(review, "reversible", false) ? "yes" : "no");
 	add_line_from(out, "needs", add_approvals, review);
-	add_votes(out, json_get(review, "votes"));
-	format_time(time_of(json_get(review, "expires_at")), text, sizeof(text));
-	add_line(out, "expires", text);
+	add_comments(out, json_get(review, "approvals"));
+	add_time(out, "asked", json_get_int(review, "created_at", 0));
+	add_time(out, "expires", json_get_int(review, "expires_at", 0));
+	add_time(out, "ended", json_get_int(review, "ended_at", 0));
+	add_line(out, "ended by", json_get_str(review, "ended_by", NULL));
 	add_line(out, "comment", json_get_str(review, "comment", NULL));
+	add_line(out, "task", json_get_str(review, "task", NULL));
+	add_line(out, "action", json_get_str(review, "action_id", NULL));
+	add_line(out, "digest", json_get_str(review, "digest", NULL));
+	add_line(out, "policy", json_get_str(review, "policy_name", NULL));
+	add_line(out, "", json_get_str(review, "policy", NULL));
 }
 
 static int
@@ -344,7 +311,7 @@ print_vote(const struct json *reviews, const char *verb)
 	_cleanup_buf_ struct buf out;
 	buf_init(&out, 1 << 20);
 	(void)buf_addf(&out, "%s ", strcmp(verb, "approve") == 0 ? "approved" : "denied");
-	say_add_text(&out, id_of(review));
+	say_add_text(&out, json_get_str(review, "review_id", NULL));
 	(void)buf_add_str(&out, ": ");
 	say_add_text(&out, strcmp(state, "reviewing") == 0 ? "still waits for " : state);
 	if (strcmp(state, "reviewing") == 0) {
@@ -379,7 +346,9 @@ watch(int fd, bool json)
 			code = fail(&err);
 		} else if (m.type == MSG_REVIEWS) {
 			const struct json *reviews = json_get(m.body, "reviews");
-			code = json ? say_json(m.body) : json_len(reviews) > 0 ? print_list(reviews) : 0;
+			code = json                 ? say_json(m.body)
+			    : json_len(reviews) > 0 ? print_list(reviews)
+						    : 0;
 		}
 		msg_done(&m);
 		if (code != 0)

@@ -16,22 +16,48 @@
 #include "ipc/paths.h"
 
 enum {
-	OPT_POLICY, OPT_WORKSPACE, OPT_COMMIT, OPT_DISCARD, OPT_DIFF, OPT_TASK, OPT_ENV, OPT_CWD, OPT_JSON,
-	OPT_RECEIPT, OPT_TIMING, OPT_QUIET, OPT_RAW, OPT_WAIT, OPT_NO_WAIT, OPT_CPU, OPT_MEMORY,
-	OPT_PROCESSES, OPT_DISK, OPT_WALL, OPT_CPU_TIME, OPT_OUTPUT, OPT_OPEN_FILES, OPT_HELP,
+	OPT_POLICY,
+	OPT_WORKSPACE,
+	OPT_COMMIT,
+	OPT_DISCARD,
+	OPT_DIFF,
+	OPT_TASK,
+	OPT_ENV,
+	OPT_CWD,
+	OPT_JSON,
+	OPT_RECEIPT,
+	OPT_TIMING,
+	OPT_QUIET,
+	OPT_RAW,
+	OPT_WAIT,
+	OPT_NO_WAIT,
+	OPT_CPU,
+	OPT_MEMORY,
+	OPT_PROCESSES,
+	OPT_DISK,
+	OPT_WALL,
+	OPT_CPU_TIME,
+	OPT_OUTPUT,
+	OPT_OPEN_FILES,
+	OPT_HELP,
 };
 
 static const struct option_spec run_option_table[] = {
-    [OPT_POLICY] = {"policy", "FILE|NAME", "policy file, or a built-in or activated name (isolated)", 'p'},
-    [OPT_WORKSPACE] = {"workspace", "DIR", "show DIR inside, changes staged; DIR:direct writes through", 'w'},
-    [OPT_COMMIT] = {"commit", NULL, "apply the staged changes afterwards, if the command succeeded", 0},
+    [OPT_POLICY] = {"policy", "FILE|NAME",
+	"policy file, or a built-in or activated name (isolated)", 'p'},
+    [OPT_WORKSPACE] = {"workspace", "DIR",
+	"show DIR inside, changes staged; DIR:direct writes through", 'w'},
+    [OPT_COMMIT] = {"commit", NULL, "apply the staged changes afterwards, if the command succeeded",
+	0},
     [OPT_DISCARD] = {"discard", NULL, "drop the staged changes without showing them", 0},
     [OPT_DIFF] = {"diff", NULL, "show the staged changes as unified diffs", 0},
     [OPT_TASK] = {"task", "ID", "the task that this run belongs to (a new one)", 0},
-    [OPT_ENV] = {"env", "NAME[=VALUE]", "set or pass an environment variable; all others are scrubbed", 'e'},
+    [OPT_ENV] = {"env", "NAME[=VALUE]",
+	"set or pass an environment variable; all others are scrubbed", 'e'},
     [OPT_CWD] = {"cwd", "DIR", "working directory inside", 'C'},
     [OPT_JSON] = {"json", NULL, "capture the output; print one JSON result", 0},
-    [OPT_RECEIPT] = {"receipt", "FILE", "write which locks engaged, with the evidence; - is stdout", 0},
+    [OPT_RECEIPT] = {"receipt", "FILE", "write which locks engaged, with the evidence; - is stdout",
+	0},
     [OPT_TIMING] = {"timing", NULL, "show where the time went, step by step", 0},
     [OPT_QUIET] = {"quiet", NULL, "no messages of ours; only the command's output", 'q'},
     [OPT_RAW] = {"raw", NULL, "pass terminal control sequences to the terminal", 0},
@@ -77,16 +103,19 @@ add_env(struct run_options *o, const char *text, struct error *err)
 		good = (text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'z') ||
 		    (text[i] >= 'A' && text[i] <= 'Z') || text[i] == '_';
 	if (!good)
-		return error_set(err, EINVAL, "bad_value", "--env %.60s: expected NAME=VALUE or NAME", text);
+		return error_set(
+		    err, EINVAL, "bad_value", "--env %.60s: expected NAME=VALUE or NAME", text);
 	memcpy(name, text, len);
 	name[len] = 0;
 	const char *value = equals == NULL ? getenv(name) : equals + 1;
 	if (value == NULL)
-		return error_set(err, EINVAL, "bad_value", "--env %s: not set in this environment", name);
+		return error_set(
+		    err, EINVAL, "bad_value", "--env %s: not set in this environment", name);
 	if (o->env == NULL)
 		o->env = json_new_object();
-	return json_set_str(o->env, name, value) < 0 ?
-	    error_set(err, ENOMEM, "no_memory", "out of memory") : 0;
+	return json_set_str(o->env, name, value) < 0
+	    ? error_set(err, ENOMEM, "no_memory", "out of memory")
+	    : 0;
 }
 
 /* Opens DIR or DIR:direct, DIR:staged (a directory of exactly that name wins). */
@@ -119,7 +148,8 @@ take_workspace(struct run_options *o, const char *text, struct error *err)
 	if (o->workspace == NULL)
 		return error_set_errno(err, errno, "workspace", "--workspace %.200s", dir);
 	if (strcmp(o->workspace, "/") == 0)
-		return error_set(err, EINVAL, "workspace", "--workspace /: the whole file system is no workspace");
+		return error_set(err, EINVAL, "workspace",
+		    "--workspace /: the whole file system is no workspace");
 	return 0;
 }
 
@@ -204,7 +234,8 @@ open_policy(struct run_options *o, struct error *err)
 		return error_set_errno(err, errno, "policy", "--policy %.200s", text);
 	struct stat st;
 	if (fstat(o->policy_fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return error_set(err, EINVAL, "policy", "--policy %.200s: not a regular file", text);
+		return error_set(
+		    err, EINVAL, "policy", "--policy %.200s: not a regular file", text);
 	if (st.st_size == 0)
 		return error_set(err, EINVAL, "policy", "--policy %.200s: the file is empty", text);
 	if (st.st_size > 1024 * 1024)
@@ -220,7 +251,8 @@ check_text(const char *what, const char *text, struct error *err)
 	if (v == NULL)
 		return error_set(err, ENOMEM, "no_memory", "out of memory");
 	if (strcmp(json_str(v, ""), text) != 0)
-		return error_set(err, EILSEQ, "not_utf8", "%s is not valid UTF-8: %.60s", what, text);
+		return error_set(
+		    err, EILSEQ, "not_utf8", "%s is not valid UTF-8: %.60s", what, text);
 	return 0;
 }
 
@@ -235,9 +267,11 @@ check_request(const struct run_options *o, struct error *err)
 				break;
 			}
 	for (size_t i = 0; r == 0 && i < json_len(o->env); i++) {
-		const char *name = json_name_at(o->env, i), *value = json_str(json_at(o->env, i), "");
+		const char *name = json_name_at(o->env, i),
+			   *value = json_str(json_at(o->env, i), "");
 		if (strstr(value, "\xef\xbf\xbd") != NULL)
-			r = error_set(err, EILSEQ, "not_utf8", "--env %s: the value is not valid UTF-8", name);
+			r = error_set(err, EILSEQ, "not_utf8",
+			    "--env %s: the value is not valid UTF-8", name);
 	}
 	if (r == 0 && o->cwd != NULL)
 		r = check_text("--cwd", o->cwd, err);
@@ -247,9 +281,12 @@ check_request(const struct run_options *o, struct error *err)
 		r = error_set(err, EINVAL, "usage", "--commit and --discard exclude each other");
 	if (r == 0 && (o->commit || o->discard || o->diff) && o->mode != WORKSPACE_STAGED)
 		r = error_set(err, EINVAL, "usage", "--%s needs a staged --workspace",
-		    o->commit ? "commit" : o->discard ? "discard" : "diff");
+		    o->commit        ? "commit"
+			: o->discard ? "discard"
+				     : "diff");
 	if (r == 0 && o->json && o->receipt != NULL && strcmp(o->receipt, "-") == 0)
-		r = error_set(err, EINVAL, "usage", "--receipt - and --json both want standard output");
+		r = error_set(
+		    err, EINVAL, "usage", "--receipt - and --json both want standard output");
 	return r;
 }
 

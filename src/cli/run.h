@@ -28,30 +28,44 @@ struct run_options {
 	int workspace_fd; /* owned; -1 */
 };
 
-enum run_step { STEP_BEGIN, STEP_CONNECTED, STEP_SENT, STEP_STARTED, STEP_DONE, STEP_DRAINED, RUN_STEPS };
-
-struct run_result {
-	struct json *held;    /* owned: body of MSG_HELD, or NULL */
-	struct json *started; /* owned: body of MSG_STARTED, or NULL */
-	struct json *done;    /* owned: body of MSG_DONE, or NULL */
-	struct error error;   /* code "" when there is none */
-	struct buf captured[2]; /* --json: standard output and error */
-	uint64_t output[2];   /* bytes */
-	bool output_limit;    /* we ended it: it printed too much */
-	bool broken_pipe;     /* we ended it: nobody reads our output */
-	int signal;           /* we left before the command started, because of this signal */
-	int upper_fd;         /* owned: the scratch layer of the workspace, or -1 */
-	int64_t at_ns[RUN_STEPS];
-	int64_t began_ms; /* wall clock */
-	struct json *changes; /* owned: what the workspace run changed (--json) */
-	const char *workspace_state; /* "committed", "not applied", "discarded", "unchanged", or NULL */
+enum run_step {
+	STEP_BEGIN,
+	STEP_CONNECTED,
+	STEP_SENT,
+	STEP_STARTED,
+	STEP_DONE,
+	STEP_DRAINED,
+	RUN_STEPS
 };
 
+struct run_result {
+	struct json *held;      /* owned: body of MSG_HELD, or NULL */
+	struct json *started;   /* owned: body of MSG_STARTED, or NULL */
+	struct json *done;      /* owned: body of MSG_DONE, or NULL */
+	struct error error;     /* code "" when there is none */
+	struct buf captured[2]; /* --json: standard output and error */
+	uint64_t output[2];     /* bytes */
+	bool output_limit;      /* we ended it: it printed too much */
+	bool broken_pipe;       /* we ended it: nobody reads our output */
+	int interrupt;          /* we ended it, because of this second interrupt; or 0 */
+	int signal;             /* we left before the command started, because of this signal */
+	int upper_fd;           /* owned: the scratch layer of the workspace, or -1 */
+	int64_t at_ns[RUN_STEPS];
+	int64_t began_ms;     /* wall clock */
+	struct json *changes; /* owned: what the workspace run changed (--json) */
+	const char
+	    *workspace_state; /* "committed", "not applied", "discarded", "unchanged", or NULL */
+};
+
+/* {"name"} or {"file"}, as the messages carry a policy; owned. */
+struct json *run_policy(const struct run_options *o);
 /* Sends the request and serves the run until it ended. 0; or -errno and ERR when the run could not
  * even be asked for. C is the conversation; it may be replaced by a new one. */
 int session_run(const struct run_options *o, struct connection *c, struct run_result *ret,
     struct error *err) MUST_CHECK;
 
+/* The exit code that an error of this code means. */
+int outcome_error_exit(const char *code);
 /* The exit code of DESIGN section 11. */
 int outcome_exit_code(const struct run_result *result);
 /* Whether the command ran and ended by itself with success. */
@@ -63,7 +77,7 @@ void outcome_timing(const struct run_result *result);
 int outcome_json(const struct run_options *o, const struct run_result *result);
 /* --receipt. 0 or -errno with ERR. */
 int outcome_receipt(const struct run_options *o, const struct run_result *result, struct error *err)
-	MUST_CHECK;
+    MUST_CHECK;
 /* One line on standard error for MSG_HELD. */
 void outcome_held(const struct json *held);
 

@@ -119,7 +119,8 @@ add_scaled(struct buf *out, int64_t value, int64_t unit, const char *name)
 	if (tenths == 0)
 		(void)buf_addf(out, "%lld %s", (long long)(value / unit), name);
 	else
-		(void)buf_addf(out, "%lld.%lld %s", (long long)(value / unit), (long long)tenths, name);
+		(void)buf_addf(
+		    out, "%lld.%lld %s", (long long)(value / unit), (long long)tenths, name);
 }
 
 void

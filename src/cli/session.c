@@ -28,6 +28,7 @@
 #include "ipc/msg.h"
 
 #define SECOND_INTERRUPT_NS 2000000000
+#define RETRIES_MAX 10
 #define CAPTURE_MAX (64u << 20)
 
 enum phase { ASKED, HELD, RUNNING, ENDED };
@@ -38,18 +39,19 @@ struct session {
 	struct run_result *result;
 	struct relay relay;
 	enum phase phase;
-	int handed[3];    /* the sandbox's ends of the pipes, until the supervisor has answered */
-	int signals;      /* signalfd */
+	int handed[3]; /* the sandbox's ends of the pipes, until the supervisor has answered */
+	int signals;   /* signalfd */
 	int64_t interrupted_ns; /* the last interrupt, or 0 */
-	bool said_anything; /* something beyond the request was sent */
-	bool stopped;     /* MSG_STOP was sent */
-	bool abandon;     /* leave now, whatever is still to come */
+	bool said_anything;     /* something beyond the request was sent */
+	bool stopped;           /* MSG_STOP was sent */
+	unsigned retries;
+	bool abandon; /* leave now, whatever is still to come */
 };
 
 /* ---- asking ---- */
 
-static struct json *
-policy_body(const struct run_options *o)
+struct json *
+run_policy(const struct run_options *o)
 {
 	struct json *policy = json_new_object();
 	const char *name = o->policy;
@@ -67,7 +69,7 @@ request_body(const struct run_options *o)
 		(void)json_push(argv, json_new_string(o->argv[i]));
 	(void)json_set(body, "argv", argv);
 	(void)json_set(body, "env", o->env == NULL ? json_new_object() : json_copy(o->env));
-	(void)json_set(body, "policy", policy_body(o));
+	(void)json_set(body, "policy", run_policy(o));
 	(void)json_set_bool(body, "timing", o->timing);
 	if (o->cwd != NULL)
 		(void)json_set_str(body, "cwd", o->cwd);
@@ -78,7 +80,8 @@ request_body(const struct run_options *o)
 	if (o->mode != WORKSPACE_NONE) {
 		struct json *workspace = json_new_object();
 		(void)json_set_str(workspace, "path", o->workspace);
-		(void)json_set_str(workspace, "mode", o->mode == WORKSPACE_STAGED ? "staged" : "direct");
+		(void)json_set_str(
+		    workspace, "mode", o->mode == WORKSPACE_STAGED ? "staged" : "direct");
 		(void)json_set(body, "workspace", workspace);
 	}
 	return body;
@@ -97,7 +100,8 @@ send_request(struct session *s, struct error *err)
 	int r = msg_send(s->c->fd, MSG_RUN, 1, body, fds, n);
 	if (r == -EMSGSIZE)
 		return error_set(err, E2BIG, "request_too_large",
-		    "the command line and its environment are too long (at most %d KiB)", MSG_BODY_MAX / 1024);
+		    "the command line and its environment are too long (at most %d KiB)",
+		    MSG_BODY_MAX / 1024);
 	if (r < 0 && r != -EPIPE && r != -ECONNRESET)
 		return error_set_errno(err, -r, "supervisor_lost", "cannot reach rf-supervisor");
 	s->result->at_ns[STEP_SENT] = clock_monotonic_ns();
@@ -108,7 +112,7 @@ send_request(struct session *s, struct error *err)
 static int
 ask(struct session *s, struct error *err)
 {
-	for (int i = 0; i < 10; i++) {
+	for (int i = 0; i < RETRIES_MAX; i++) {
 		int r = send_request(s, err);
 		if (r != -EPIPE && r != -ECONNRESET)
 			return r;
@@ -117,7 +121,8 @@ ask(struct session *s, struct error *err)
 		if (r < 0)
 			return r;
 	}
-	return error_set(err, EPIPE, "supervisor_lost", "rf-supervisor leaves as soon as it is asked");
+	return error_set(
+	    err, EPIPE, "supervisor_lost", "rf-supervisor leaves as soon as it is asked");
 }
 
 static int
@@ -217,8 +222,7 @@ on_done(struct session *s, struct msg *m)
 	cleanup_close(&result->upper_fd);
 	result->upper_fd = msg_take_fd(m, 0);
 	result->done = TAKE_PTR(m->body);
-	const struct json *error = json_get(result->done, "error");
-	if (error != NULL)
+	if (json_type(json_get(result->done, "error")) == JSON_OBJECT)
 		msg_error_read(result->done, &result->error);
 	s->phase = ENDED;
 }
@@ -238,9 +242,11 @@ on_message(struct session *s, struct msg *m)
 	} else if (m->type == MSG_ERROR) {
 		msg_error_read(m->body, &err);
 		end_with_error(s, &err);
+		json_free(s->result->done);
+		s->result->done = TAKE_PTR(m->body); /* it may name the action */
 	} else if (m->type != MSG_OK) {
-		error_set(&err, EPROTO, "protocol", "rf-supervisor answered with message %u out of turn",
-		    m->type);
+		error_set(&err, EPROTO, "protocol",
+		    "rf-supervisor answered with message %u out of turn", m->type);
 		end_with_error(s, &err);
 		s->abandon = true;
 	}
@@ -250,7 +256,8 @@ static void
 on_lost(struct session *s, int r)
 {
 	struct error err = {0};
-	if (r == -ECONNRESET && s->phase == ASKED && !s->said_anything) {
+	if (r == -ECONNRESET && s->phase == ASKED && !s->said_anything &&
+	    s->retries++ < RETRIES_MAX) {
 		connect_done(s->c);
 		r = connect_supervisor(CONNECT_START, s->c, &err);
 		if (r >= 0)
@@ -258,7 +265,8 @@ on_lost(struct session *s, int r)
 		if (r >= 0)
 			return;
 	} else {
-		error_set(&err, EPIPE, "supervisor_lost", "rf-supervisor ended; the sandbox is destroyed");
+		error_set(&err, EPIPE, "supervisor_lost",
+		    "rf-supervisor ended; the sandbox is destroyed");
 		error_remedy(&err, "see run/log in the state directory");
 	}
 	end_with_error(s, &err);
@@ -284,8 +292,8 @@ on_socket(struct session *s)
 static int
 open_signals(void)
 {
-	static const int wanted[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH,
-	    SIGTSTP, SIGCONT};
+	static const int wanted[] = {
+	    SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGTSTP, SIGCONT};
 	sigset_t set, blocked;
 	(void)sigemptyset(&set);
 	for (size_t i = 0; i < ARRAY_LEN(wanted); i++) {
@@ -315,12 +323,14 @@ on_interrupt(struct session *s, int signal)
 	int64_t now = clock_monotonic_ns();
 	bool again = s->interrupted_ns != 0 && now - s->interrupted_ns < SECOND_INTERRUPT_NS;
 	s->interrupted_ns = now;
-	if (s->stopped && again)
+	if (s->stopped && again) {
 		leave(s, signal);
-	else if (again)
+	} else if (again) {
+		s->result->interrupt = signal;
 		stop(s, "interrupt");
-	else
+	} else {
 		say_to_supervisor(s, MSG_SIGNAL, "signal", json_new_int(signal));
+	}
 }
 
 static void
@@ -365,7 +375,8 @@ after_streams(struct session *s)
 		if (out->error == -EPIPE)
 			s->result->broken_pipe = true;
 		else
-			error_set_errno(&s->result->error, -out->error, "output_lost", "standard output");
+			error_set_errno(
+			    &s->result->error, -out->error, "output_lost", "standard output");
 		stop(s, "interrupt");
 	}
 }
@@ -407,8 +418,8 @@ serve(struct session *s, struct error *err)
 }
 
 int
-session_run(const struct run_options *o, struct connection *c, struct run_result *ret,
-    struct error *err)
+session_run(
+    const struct run_options *o, struct connection *c, struct run_result *ret, struct error *err)
 {
 	struct session s = {.o = o, .c = c, .result = ret, .signals = -1};
 	int ours[3];

@@ -16,6 +16,7 @@
 #include "ipc/msg.h"
 #include "ipc/paths.h"
 
+#define CHANGES_SENT_BYTES 65536
 #define CHANGES_MAX (256u << 20) /* bytes of JSON that rf-workspace may print */
 
 enum { TOOL_UPPER_FD = 3, TOOL_LOWER_FD = 4 };
@@ -36,7 +37,8 @@ tool_actions(posix_spawn_file_actions_t *actions, int upper, int lower, int out)
 	if ((r = posix_spawn_file_actions_adddup2(actions, upper, TOOL_UPPER_FD)) != 0 ||
 	    (r = posix_spawn_file_actions_adddup2(actions, lower, TOOL_LOWER_FD)) != 0 ||
 	    (r = posix_spawn_file_actions_adddup2(actions, out, STDOUT_FILENO)) != 0 ||
-	    (r = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)) != 0)
+	    (r = posix_spawn_file_actions_addopen(
+		 actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)) != 0)
 		posix_spawn_file_actions_destroy(actions);
 	return r;
 }
@@ -44,7 +46,8 @@ tool_actions(posix_spawn_file_actions_t *actions, int upper, int lower, int out)
 struct tool {
 	const struct run_options *o;
 	int upper_fd;
-	int64_t since_ms; /* when the run began: what changed later in the user's copy is a conflict */
+	int64_t
+	    since_ms; /* when the run began: what changed later in the user's copy is a conflict */
 };
 
 /* Starts `rf-workspace VERB` on the two layers, its standard output on OUT (borrowed). DIGEST may be
@@ -58,8 +61,8 @@ spawn_tool(const struct tool *tool, const char *verb, const char *form, const ch
 	if (r < 0)
 		return r;
 	(void)snprintf(since, sizeof(since), "%lld", (long long)tool->since_ms);
-	const char *argv[16] = {"rf-workspace", verb, "--upper-fd", "3", "--lower-fd", "4", "--since",
-	    since, "--name", tool->o->workspace};
+	const char *argv[16] = {"rf-workspace", verb, "--upper-fd", "3", "--lower-fd", "4",
+	    "--since", since, "--name", tool->o->workspace};
 	size_t n = 10;
 	if (form != NULL)
 		argv[n++] = form;
@@ -148,15 +151,33 @@ ask_tool(const struct tool *tool, const char *verb, const char *digest, struct j
 
 /* ---- letting the changes out ---- */
 
-/* MSG_COMMIT carries the bounded summary: the paths that fit, counts, and the digest of all of it, so
+/* MSG_COMMIT carries as many changes as fit a message, the counts, and the digest of all of them, so
  * that what is committed is what was decided. */
 static struct json *
-commit_body(const char *action_id, const struct json *summary)
+bounded(const struct json *changes)
 {
-	struct json *body = json_new_object(), *what = json_copy(summary);
-	(void)json_set_str(what, "operation", "commit");
-	(void)json_set_str(body, "action_id", action_id);
-	(void)json_set(body, "changes", what);
+	const struct json *list = json_get(changes, "changes");
+	struct json *what = json_copy(changes), *some = json_new_array();
+	_cleanup_buf_ struct buf text;
+	buf_init(&text, CHANGES_SENT_BYTES);
+	size_t i = 0;
+	while (i < json_len(list) && json_write(json_at(list, i), &text) == 0)
+		(void)json_push(some, json_copy(json_at(list, i++)));
+	(void)json_set(what, "changes", some);
+	(void)json_set_int(what, "omitted", (int64_t)(json_len(list) - i));
+	return what;
+}
+
+static struct json *
+commit_body(
+    const struct run_options *o, const struct run_result *result, const struct json *changes)
+{
+	struct json *body = json_new_object();
+	(void)json_set(body, "changes", bounded(changes));
+	(void)json_set(body, "policy", run_policy(o));
+	(void)json_set_str(body, "workspace", o->workspace);
+	(void)json_set_str(body, "task", json_get_str(result->done, "task", NULL));
+	(void)json_set_str(body, "action_id", json_get_str(result->done, "action_id", NULL));
 	return body;
 }
 
@@ -172,24 +193,30 @@ await_verdict(const struct run_options *o, int fd, char **ret_action, struct err
 			continue;
 		if (r <= 0) {
 			msg_done(&m);
-			return error_set(err, EPIPE, "supervisor_lost", "rf-supervisor ended before the commit");
+			return error_set(
+			    err, EPIPE, "supervisor_lost", "rf-supervisor ended before the commit");
 		}
 		const char *state = json_get_str(m.body, "state", "denied");
 		bool verdict = m.type == MSG_VERDICT && strcmp(state, "reviewing") != 0;
 		if (m.type == MSG_HELD && !o->quiet)
 			outcome_held(m.body);
 		if (m.type == MSG_HELD && o->no_wait) {
-			r = error_set(err, EAGAIN, "held", "commit: held for review; not waiting (--no-wait)");
+			r = error_set(err, EAGAIN, "held",
+			    "commit: held for review; not waiting (--no-wait)");
 		} else if (m.type == MSG_ERROR) {
 			msg_error_read(m.body, err);
 			r = -EPERM;
-		} else if (verdict && (strcmp(state, "approved") == 0 || strcmp(state, "claimed") == 0)) {
+		} else if (verdict &&
+		    (strcmp(state, "approved") == 0 || strcmp(state, "claimed") == 0)) {
 			const char *id = json_get_str(m.body, "action_id", "");
 			*ret_action = strdup(id);
-			r = *ret_action != NULL ? 0 : error_set(err, ENOMEM, "no_memory", "out of memory");
+			r = *ret_action != NULL
+			    ? 0
+			    : error_set(err, ENOMEM, "no_memory", "out of memory");
 		} else if (verdict) {
 			const char *why = json_get_str(m.body, "comment",
-			    json_get_str(json_get(m.body, "decision"), "reason", "no reason given"));
+			    json_get_str(
+				json_get(m.body, "decision"), "reason", "no reason given"));
 			r = error_set(err, EPERM, "denied", "commit: %s: %s", state, why);
 		}
 		msg_done(&m);
@@ -212,19 +239,23 @@ report_commit(struct connection *c, const char *action, struct json *outcome)
 }
 
 static int
-commit(const struct tool *tool, struct connection *c, const char *action_id,
-    const struct json *summary, struct error *err)
+commit(const struct tool *tool, struct connection *c, const struct run_result *result,
+    const struct json *changes, struct error *err)
 {
-	_cleanup_json_ struct json *body = commit_body(action_id, summary);
+	_cleanup_json_ struct json *body = commit_body(tool->o, result, changes);
 	_cleanup_free_ char *action = NULL;
-	int r = msg_send(c->fd, MSG_COMMIT, 2, body, NULL, 0);
+	int file = tool->o->policy_fd;
+	if (file >= 0)
+		(void)lseek(file, 0, SEEK_SET); /* the arbiter has read it once */
+	int r = msg_send(c->fd, MSG_COMMIT, 2, body, &file, file >= 0 ? 1 : 0);
 	if (r < 0)
-		return error_set_errno(err, -r, "supervisor_lost", "rf-supervisor ended before the commit");
+		return error_set_errno(
+		    err, -r, "supervisor_lost", "rf-supervisor ended before the commit");
 	r = await_verdict(tool->o, c->fd, &action, err);
 	if (r < 0)
 		return r;
 	_cleanup_json_ struct json *done = NULL;
-	r = ask_tool(tool, "commit", json_get_str(summary, "digest", ""), &done, err);
+	r = ask_tool(tool, "commit", json_get_str(changes, "digest", ""), &done, err);
 	struct json *outcome = json_new_object();
 	(void)json_set_str(outcome, "result", r == 0 ? "succeeded" : "failed");
 	if (r < 0)
@@ -234,18 +265,12 @@ commit(const struct tool *tool, struct connection *c, const char *action_id,
 	report_commit(c, action, outcome);
 	long long applied = (long long)json_get_int(done, "applied", 0);
 	if (r == 0 && !tool->o->quiet && !tool->o->json)
-		say("%lld change%s applied to %s", applied, applied == 1 ? "" : "s", tool->o->workspace);
+		say("%lld change%s applied to %s", applied, applied == 1 ? "" : "s",
+		    tool->o->workspace);
 	return r;
 }
 
 /* ---- after the run ---- */
-
-static size_t
-count_changes(const struct json *summary)
-{
-	return (size_t)(json_get_int(summary, "added", 0) + json_get_int(summary, "modified", 0) +
-	    json_get_int(summary, "deleted", 0));
-}
 
 static int
 show(const struct tool *tool, struct error *err)
@@ -260,25 +285,24 @@ static int
 deal(const struct tool *tool, struct connection *c, struct run_result *result, struct error *err)
 {
 	const struct run_options *o = tool->o;
-	_cleanup_json_ struct json *summary = NULL;
-	int r = ask_tool(tool, "summary", NULL, &summary, err);
-	if (r == 0 && o->json)
-		r = ask_tool(tool, "changes", NULL, &result->changes, err);
+	int r = ask_tool(tool, "changes", NULL, &result->changes, err);
 	if (r < 0)
 		return r;
-	if (count_changes(summary) == 0) {
+	if (json_len(json_get(result->changes, "changes")) == 0) {
 		result->workspace_state = "unchanged";
 		return 0;
 	}
 	result->workspace_state = "not applied";
 	r = show(tool, err);
 	if (r == 0 && o->commit && outcome_success(result)) {
-		r = commit(tool, c, json_get_str(result->done, "action_id", ""), summary, err);
+		r = commit(tool, c, result, result->changes, err);
 		if (r == 0)
 			result->workspace_state = "committed";
 	} else if (r == 0 && !o->quiet && !o->json) {
-		say(o->commit ? "the command failed: its changes to %s are not applied" :
-		    "changes to %s are not applied; run again with --commit to apply them", o->workspace);
+		say(o->commit
+			? "the command failed: its changes to %s are not applied"
+			: "changes to %s are not applied; run again with --commit to apply them",
+		    o->workspace);
 	}
 	return r;
 }
@@ -293,10 +317,9 @@ staged_finish(const struct run_options *o, struct connection *c, struct run_resu
 	struct tool tool = {.o = o, .upper_fd = result->upper_fd, .since_ms = result->began_ms};
 	if (deal(&tool, c, result, &err) == 0)
 		return 0;
-	bool denied = strcmp(err.code, "denied") == 0 || strcmp(err.code, "held") == 0;
 	if (result->error.code[0] == 0 && o->json)
 		result->error = err;
 	else
 		say_error(&err);
-	return denied ? EXIT_DENIED : EXIT_RINGFENCE;
+	return outcome_error_exit(err.code);
 }

@@ -7,7 +7,7 @@
 
 struct ttyfilter {
 	uint8_t state;
-	uint8_t need;    /* continuation bytes to come */
+	uint8_t need;     /* continuation bytes to come */
 	uint8_t held[36]; /* the start of a sequence that may still turn out harmless */
 	uint8_t n_held;
 };

@@ -23,7 +23,8 @@ check_kernel(struct finding *ret)
 		return;
 	}
 	bool enough = major > 5 || (major == 5 && minor >= 13);
-	finding_set(ret, enough ? STATE_OK : STATE_MISSING, "Linux %.80s on %.30s", name.release, name.machine);
+	finding_set(ret, enough ? STATE_OK : STATE_MISSING, "Linux %.80s on %.30s", name.release,
+	    name.machine);
 	if (!enough)
 		finding_fix(ret, "Linux 5.13 or later is needed (Landlock, mount_setattr, pidfd)");
 }
@@ -31,13 +32,18 @@ check_kernel(struct finding *ret)
 static void
 explain_no_cgroup(struct finding *ret, const char *reason)
 {
-	finding_set(ret, STATE_WEAKER, "%.200s; memory is watched and limited per process instead", reason);
+	finding_set(
+	    ret, STATE_WEAKER, "%.200s; memory is watched and limited per process instead", reason);
 	if (geteuid() == 0)
-		finding_fix(ret, "in a container, give it its own writable cgroup namespace "
-		    "(docker run --cgroupns=private with a delegated subtree, or systemd's Delegate=yes)");
+		finding_fix(ret,
+		    "in a container, give it its own writable cgroup namespace "
+		    "(docker run --cgroupns=private with a delegated subtree, or systemd's "
+		    "Delegate=yes)");
 	else
-		finding_fix(ret, "systemd-run --user --scope -p Delegate=yes -- YOUR COMMAND, or log in through "
-		    "systemd; for the cpu controller: a drop-in of user@.service with Delegate=cpu memory pids");
+		finding_fix(ret,
+		    "systemd-run --user --scope -p Delegate=yes -- YOUR COMMAND, or log in through "
+		    "systemd; for the cpu controller: a drop-in of user@.service with Delegate=cpu "
+		    "memory pids");
 }
 
 /* Takes a group, sets limits on it and reads them back, as the supervisor does. */
@@ -53,10 +59,12 @@ check_cgroup(struct finding *ret)
 		cgroup_host_free(host);
 		return;
 	}
-	const struct cgroup_limits limits = {.memory_bytes = 64 * MIB, .processes = 16, .cpu_millis = 500};
+	const struct cgroup_limits limits = {
+	    .memory_bytes = 64 * MIB, .processes = 16, .cpu_millis = 500};
 	int r = cgroup_take(host, &group);
 	if (r < 0)
-		(void)error_set_errno(&err, -r, "cgroup", "a group cannot be made in %.150s", cgroup_host_base(host));
+		(void)error_set_errno(
+		    &err, -r, "cgroup", "a group cannot be made in %.150s", cgroup_host_base(host));
 	else
 		r = cgroup_limit(group, &limits, &err);
 	if (r < 0) {
@@ -72,11 +80,14 @@ check_cgroup(struct finding *ret)
 		(void)snprintf(list + strlen(list), sizeof(have) - strlen(list), " %s", names[i]);
 	}
 	bool v1 = cgroup_host_version(host) == CGROUP_V1;
-	finding_set(ret, lack[0] == 0 ? STATE_OK : STATE_WEAKER, "version %d below %.120s; limits set and read:%s%s%s",
-	    v1 ? 1 : 2, cgroup_host_base(host), have, lack[0] != 0 ? "; not available:" : "", lack);
+	finding_set(ret, lack[0] == 0 ? STATE_OK : STATE_WEAKER,
+	    "version %d below %.120s; limits set and read:%s%s%s", v1 ? 1 : 2,
+	    cgroup_host_base(host), have, lack[0] != 0 ? "; not available:" : "", lack);
 	if (lack[0] != 0)
-		finding_fix(ret, "delegate the controllers:%s (systemd: Delegate=cpu memory pids for "
-		    "user@.service, then log in again)", lack);
+		finding_fix(ret,
+		    "delegate the controllers:%s (systemd: Delegate=cpu memory pids for "
+		    "user@.service, then log in again)",
+		    lack);
 	cgroup_give_back(group);
 	cgroup_host_free(host);
 }
@@ -107,10 +118,13 @@ check_container(struct finding *ret)
 		finding_set(ret, STATE_OK, "not inside a container");
 		return;
 	}
-	finding_set(ret, STATE_WEAKER, "inside a container (%.60s), whose own limits come first", kind);
-	finding_fix(ret, "only if a row above is not ok: the container needs user namespaces and mounts; for "
+	finding_set(
+	    ret, STATE_WEAKER, "inside a container (%.60s), whose own limits come first", kind);
+	finding_fix(ret,
+	    "only if a row above is not ok: the container needs user namespaces and mounts; for "
 	    "docker: --security-opt seccomp=… that allows unshare, clone3, mount and pivot_root, "
-	    "--security-opt apparmor=unconfined, and --security-opt systempaths=unconfined for /proc");
+	    "--security-opt apparmor=unconfined, and --security-opt systempaths=unconfined for "
+	    "/proc");
 }
 
 void
@@ -119,10 +133,12 @@ check_yama(struct finding *ret)
 	char scope[16];
 	doctor_read("/proc/sys/kernel/yama/ptrace_scope", scope, sizeof(scope));
 	if (scope[0] == 0) {
-		finding_set(ret, STATE_OK, "absent; sandboxes refuse ptrace of their own init anyway");
+		finding_set(
+		    ret, STATE_OK, "absent; sandboxes refuse ptrace of their own init anyway");
 		return;
 	}
-	finding_set(ret, STATE_OK, "ptrace_scope %.8s; sandboxes refuse ptrace of their own init anyway", scope);
+	finding_set(ret, STATE_OK,
+	    "ptrace_scope %.8s; sandboxes refuse ptrace of their own init anyway", scope);
 }
 
 /* The nearest directory at or above PATH that exists, in PATH. */
@@ -155,25 +171,29 @@ check_disk(struct finding *ret)
 	}
 	long long free_mib = (long long)fs.f_bavail * (long long)fs.f_frsize / MIB;
 	bool writable = faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0;
-	enum state state = !writable || free_mib < 16 ? STATE_MISSING : free_mib < 512 ? STATE_WEAKER : STATE_OK;
+	enum state state = !writable || free_mib < 16 ? STATE_MISSING
+	    : free_mib < 512                          ? STATE_WEAKER
+						      : STATE_OK;
 	finding_set(ret, state, "%lld MiB free for the ledger at %.150s%s", free_mib, path,
 	    writable ? "" : ", which is not writable");
 	if (!writable)
 		finding_fix(ret, "set RINGFENCE_STATE to a directory that you can write");
 	else if (state != STATE_OK)
-		finding_fix(ret, "free space, or set RINGFENCE_STATE to another disk: a ledger that cannot be "
+		finding_fix(ret,
+		    "free space, or set RINGFENCE_STATE to another disk: a ledger that cannot be "
 		    "written stops every run");
 }
 
 void
 check_programs(struct finding *ret)
 {
-	static const char *const names[] = {"rf-supervisor", "rf-init", "rf-arbiter", "rf-ledger", "rf-policy",
-	    "rf-audit", "rf-workspace"};
+	static const char *const names[] = {"rf-supervisor", "rf-init", "rf-arbiter", "rf-ledger",
+	    "rf-policy", "rf-audit", "rf-workspace"};
 	char path[PATHS_MAX], missing[120] = "";
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (paths_program(names[i], path, NULL) < 0)
-			(void)snprintf(missing + strlen(missing), sizeof(missing) - strlen(missing), " %s", names[i]);
+			(void)snprintf(missing + strlen(missing), sizeof(missing) - strlen(missing),
+			    " %s", names[i]);
 	if (missing[0] == 0) {
 		finding_set(ret, STATE_OK, "all of them found");
 		return;

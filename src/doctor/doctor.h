@@ -39,7 +39,8 @@ int probe_main(const char *name);
 
 /* checks.c: what is read; mend.c: what to do about it. */
 check_fn check_kernel, check_cgroup, check_container, check_yama, check_disk, check_programs;
-check_fn mend_namespaces, mend_landlock, mend_seccomp, mend_proc, mend_overlay, mend_idmap, mend_run;
+check_fn mend_namespaces, mend_landlock, mend_seccomp, mend_proc, mend_overlay, mend_idmap,
+    mend_run;
 
 /* Reads the start of a small file, without the newline; "" if it cannot be read. */
 void doctor_read(const char *path, char *ret, size_t size);

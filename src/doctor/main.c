@@ -95,17 +95,17 @@ print_people(const struct report *report)
 	bool colour = isatty(STDOUT_FILENO) == 1 && (none == NULL || none[0] == 0);
 	for (size_t i = 0; i < ARRAY_LEN(checks); i++) {
 		const struct finding *f = &report->findings[i];
-		(void)printf("%s%-8s%s %-16s %s\n", colour ? colours[f->state] : "", state_names[f->state],
-		    colour ? "\033[0m" : "", checks[i].name, f->detail);
+		(void)printf("%s%-8s%s %-16s %s\n", colour ? colours[f->state] : "",
+		    state_names[f->state], colour ? "\033[0m" : "", checks[i].name, f->detail);
 		if (f->state != STATE_OK && checks[i].terms[0] != 0)
 			(void)printf("         %-16s floor terms: %s%s\n", "", checks[i].terms,
 			    report->floor[i] ? " (`isolated` needs them)" : "");
 		if (f->state != STATE_OK && f->fix[0] != 0)
 			(void)printf("         %-16s to mend: %s\n", "", f->fix);
 	}
-	(void)printf("\n%s\n", report->can_run ?
-	    "The built-in policy `isolated` runs on this host." :
-	    "The built-in policy `isolated` does not run on this host.");
+	(void)printf("\n%s\n",
+	    report->can_run ? "The built-in policy `isolated` runs on this host."
+			    : "The built-in policy `isolated` does not run on this host.");
 }
 
 static int
@@ -149,13 +149,17 @@ main(int argc, char **argv)
 	if (argc == 3 && strcmp(argv[1], "--probe") == 0)
 		return probe_main(argv[2]);
 	if (argc == 2 && strcmp(argv[1], "--help") == 0) {
-		(void)printf("usage: ringfence doctor [--json]\n\nWhat this host can enforce, and how to mend "
-		    "the rest. Exit code 0 if the built-in\npolicy `isolated` can run here, else 1.\n");
+		(void)printf("usage: ringfence doctor [--json]\n\nWhat this host can enforce, and "
+			     "how to mend "
+			     "the rest. Exit code 0 if the built-in\npolicy `isolated` can run "
+			     "here, else 1.\n");
 		return 0;
 	}
 	if (argc > 1 && !json) {
-		(void)fprintf(stderr, "ringfence: doctor: unknown argument %.60s; usage: ringfence doctor "
-		    "[--json]\n", argv[1]);
+		(void)fprintf(stderr,
+		    "ringfence: doctor: unknown argument %.60s; usage: ringfence doctor "
+		    "[--json]\n",
+		    argv[1]);
 		return 2;
 	}
 	int r = read_floor(&report, &err);

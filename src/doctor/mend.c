@@ -27,18 +27,29 @@ void
 mend_namespaces(struct finding *f)
 {
 	if (file_says("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"))
-		finding_fix(f, "this host's AppArmor denies user namespaces to programs without a profile: install "
+		finding_fix(f,
+		    "this host's AppArmor denies user namespaces to programs without a profile: "
+		    "install "
 		    "ours: cp packaging/apparmor/ringfence /etc/apparmor.d/ && apparmor_parser -r "
-		    "/etc/apparmor.d/ringfence (as root; adapt its paths if Ringfence is not in /usr)");
+		    "/etc/apparmor.d/ringfence (as root; adapt its paths if Ringfence is not in "
+		    "/usr)");
 	else if (file_says("/proc/sys/kernel/unprivileged_userns_clone", "0"))
-		finding_fix(f, "sysctl -w kernel.unprivileged_userns_clone=1 (as root; and in /etc/sysctl.d to keep it)");
+		finding_fix(f,
+		    "sysctl -w kernel.unprivileged_userns_clone=1 (as root; and in /etc/sysctl.d "
+		    "to keep it)");
 	else if (file_says("/proc/sys/user/max_user_namespaces", "0"))
-		finding_fix(f, "sysctl -w user.max_user_namespaces=15000 (as root; and in /etc/sysctl.d to keep it)");
+		finding_fix(f,
+		    "sysctl -w user.max_user_namespaces=15000 (as root; and in /etc/sysctl.d to "
+		    "keep it)");
 	else if (in_container())
-		finding_fix(f, "the container denies it: docker run --security-opt seccomp=… that allows unshare, "
+		finding_fix(f,
+		    "the container denies it: docker run --security-opt seccomp=… that allows "
+		    "unshare, "
 		    "clone3, mount and pivot_root, and --security-opt apparmor=unconfined");
 	else
-		finding_fix(f, "the kernel needs CONFIG_USER_NS, PID_NS, NET_NS, IPC_NS and UTS_NS, and the limits in "
+		finding_fix(f,
+		    "the kernel needs CONFIG_USER_NS, PID_NS, NET_NS, IPC_NS and UTS_NS, and the "
+		    "limits in "
 		    "/proc/sys/user/max_*_namespaces must not be 0");
 }
 
@@ -49,9 +60,11 @@ mend_proc(struct finding *f)
 		mend_namespaces(f);
 		return;
 	}
-	finding_fix(f, "%s", in_container() ?
-	    "the container masks parts of /proc: docker run --security-opt systempaths=unconfined" :
-	    "something is mounted over parts of /proc on this host: see findmnt -R /proc");
+	finding_fix(f, "%s",
+	    in_container()
+		? "the container masks parts of /proc: docker run --security-opt "
+		  "systempaths=unconfined"
+		: "something is mounted over parts of /proc on this host: see findmnt -R /proc");
 }
 
 void
@@ -66,31 +79,37 @@ mend_landlock(struct finding *f)
 	if (lsm[0] != 0 && strstr(lsm, "landlock") == NULL)
 		finding_fix(f, "boot with lsm=landlock,%.200s on the kernel command line", lsm);
 	else
-		finding_fix(f, "the kernel needs CONFIG_SECURITY_LANDLOCK (Linux 5.13 or later) and landlock in lsm=");
+		finding_fix(f,
+		    "the kernel needs CONFIG_SECURITY_LANDLOCK (Linux 5.13 or later) and landlock "
+		    "in lsm=");
 }
 
 void
 mend_seccomp(struct finding *f)
 {
-	finding_fix(f, "the kernel needs CONFIG_SECCOMP_FILTER, and a container must allow prctl and seccomp");
+	finding_fix(f,
+	    "the kernel needs CONFIG_SECCOMP_FILTER, and a container must allow prctl and seccomp");
 }
 
 void
 mend_overlay(struct finding *f)
 {
-	finding_fix(f, "modprobe overlay (as root); overlays in user namespaces need Linux 5.11 or later. "
+	finding_fix(f,
+	    "modprobe overlay (as root); overlays in user namespaces need Linux 5.11 or later. "
 	    "Without them: --workspace DIR:direct, or none");
 }
 
 void
 mend_idmap(struct finding *f)
 {
-	finding_fix(f, "root's workspaces need a file system that supports it (ext4, xfs, btrfs, tmpfs; "
+	finding_fix(f,
+	    "root's workspaces need a file system that supports it (ext4, xfs, btrfs, tmpfs; "
 	    "overlay from Linux 5.19): keep them on one of those");
 }
 
 void
 mend_run(struct finding *f)
 {
-	finding_fix(f, "mend the rows above; run/log in the state directory has what the programs said");
+	finding_fix(
+	    f, "mend the rows above; run/log in the state directory has what the programs said");
 }

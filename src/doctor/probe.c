@@ -127,16 +127,17 @@ probe_namespaces(void)
 		const char *name;
 		int flag;
 		bool needed;
-	} all[] = {{"pid", CLONE_NEWPID, true}, {"mount", CLONE_NEWNS, true}, {"net", CLONE_NEWNET, true},
-	    {"ipc", CLONE_NEWIPC, true}, {"uts", CLONE_NEWUTS, true}, {"cgroup", CLONE_NEWCGROUP, true},
-	    {"time", 0x80 /* CLONE_NEWTIME */, false}};
+	} all[] = {{"pid", CLONE_NEWPID, true}, {"mount", CLONE_NEWNS, true},
+	    {"net", CLONE_NEWNET, true}, {"ipc", CLONE_NEWIPC, true}, {"uts", CLONE_NEWUTS, true},
+	    {"cgroup", CLONE_NEWCGROUP, true}, {"time", 0x80 /* CLONE_NEWTIME */, false}};
 	int r = enter_user_namespace(0);
 	if (r != STATE_OK)
 		return r;
 	char made[100] = "";
 	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
 		if (unshare(all[i].flag) == 0) {
-			(void)snprintf(made + strlen(made), sizeof(made) - strlen(made), " %s", all[i].name);
+			(void)snprintf(
+			    made + strlen(made), sizeof(made) - strlen(made), " %s", all[i].name);
 		} else if (all[i].needed) {
 			(void)printf("%s namespace: %s\n", all[i].name, strerror(errno));
 			return STATE_MISSING;
@@ -160,7 +161,8 @@ spawn_self(const char *probe, int in, int out, pid_t *ret)
 		(void)posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
 	if (out >= 0) {
 		(void)posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
-		(void)posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+		(void)posix_spawn_file_actions_addopen(
+		    &actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
 	}
 	r = posix_spawn(ret, self, &actions, NULL, argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
@@ -176,7 +178,8 @@ wait_state(pid_t pid)
 			return STATE_MISSING;
 	if (WIFSIGNALED(status))
 		(void)printf("the probe was killed by signal %d\n", WTERMSIG(status));
-	return WIFEXITED(status) && WEXITSTATUS(status) <= STATE_MISSING ? WEXITSTATUS(status) : STATE_MISSING;
+	return WIFEXITED(status) && WEXITSTATUS(status) <= STATE_MISSING ? WEXITSTATUS(status)
+									 : STATE_MISSING;
 }
 
 /* A /proc of the new pid namespace needs a process in that namespace to mount it. */
@@ -197,7 +200,8 @@ static int
 probe_proc_inside(void)
 {
 	if (mount("proc", SPOT, "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0) {
-		(void)printf("a /proc of its own cannot be mounted (%s): sandboxes have none\n", strerror(errno));
+		(void)printf("a /proc of its own cannot be mounted (%s): sandboxes have none\n",
+		    strerror(errno));
 		return STATE_WEAKER;
 	}
 	(void)printf("a /proc that shows only the sandbox can be mounted\n");
@@ -216,7 +220,8 @@ probe_overlay(void)
 	    mkdir(SPOT "/work", 0700) < 0 || mkdir(SPOT "/both", 0700) < 0)
 		return failed("making directories");
 	if (mount("overlay", SPOT "/both", "overlay", MS_NOSUID | MS_NODEV,
-		"userxattr,lowerdir=" SPOT "/lower,upperdir=" SPOT "/upper,workdir=" SPOT "/work") < 0)
+		"userxattr,lowerdir=" SPOT "/lower,upperdir=" SPOT "/upper,workdir=" SPOT
+		"/work") < 0)
 		return failed("mounting an overlay in a user namespace");
 	_cleanup_close_ int fd = open(SPOT "/both/file", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 	if (fd < 0)
@@ -233,7 +238,8 @@ probe_idmap(void)
 	char byte, path[64];
 	pid_t pid;
 	if (geteuid() != 0) {
-		(void)printf("only root can make them; an ordinary user's sandbox has that user's own id\n");
+		(void)printf(
+		    "only root can make them; an ordinary user's sandbox has that user's own id\n");
 		return STATE_OK;
 	}
 	if (pipe2(pipe_in, O_CLOEXEC) < 0 || pipe2(pipe_out, O_CLOEXEC) < 0)
@@ -255,7 +261,8 @@ probe_idmap(void)
 	(void)kill(pid, SIGKILL);
 	(void)waitpid(pid, NULL, 0);
 	if (fd < 0) {
-		(void)printf("the root file system cannot be mounted with other ids (%s)\n", strerror(-fd));
+		(void)printf(
+		    "the root file system cannot be mounted with other ids (%s)\n", strerror(-fd));
 		return STATE_WEAKER;
 	}
 	(void)close(fd);
@@ -279,7 +286,8 @@ probe_hold(void)
 static int
 probe_seccomp(void)
 {
-	static const struct seccomp_rule rules[] = {{.nr = SYS_getppid, .action = SECCOMP_RET_ERRNO | ENOTTY}};
+	static const struct seccomp_rule rules[] = {
+	    {.nr = SYS_getppid, .action = SECCOMP_RET_ERRNO | ENOTTY}};
 	struct seccomp_program program;
 	struct error err = {0};
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
@@ -312,7 +320,8 @@ probe_landlock(void)
 	_cleanup_close_ int before = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
 	if (before < 0)
 		return failed("/proc/self/status before the lock");
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || landlock_restrict(NULL, 0, 0, 0, NULL, &err) < 0) {
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    landlock_restrict(NULL, 0, 0, 0, NULL, &err) < 0) {
 		(void)printf("ABI %d, but it cannot be entered: %s\n", abi, err.message);
 		return STATE_MISSING;
 	}
@@ -357,7 +366,8 @@ probe_isolated(void)
 	}
 	(void)fflush(stdout);
 	(void)dup2(STDOUT_FILENO, STDERR_FILENO); /* its one line is our detail */
-	char name[] = "ringfence", run[] = "run", quiet[] = "--quiet", dashes[] = "--", what[] = "/bin/true";
+	char name[] = "ringfence", run[] = "run", quiet[] = "--quiet", dashes[] = "--",
+	     what[] = "/bin/true";
 	char *argv[] = {name, run, quiet, dashes, what, NULL};
 	pid_t pid;
 	int64_t began = clock_monotonic_ns();
@@ -452,16 +462,19 @@ probe_run(const char *name, struct finding *ret)
 	}
 	if (read_finding(pipe_fds[0], text, sizeof(text)) < 0) {
 		(void)kill(pid, SIGKILL);
-		(void)snprintf(text, sizeof(text), "no answer within %d s", PROBE_TIMEOUT_MS / 1000);
+		(void)snprintf(
+		    text, sizeof(text), "no answer within %d s", PROBE_TIMEOUT_MS / 1000);
 	}
 	(void)close(pipe_fds[0]);
 	int status = 0;
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		continue;
-	enum state state = WIFEXITED(status) && WEXITSTATUS(status) <= STATE_MISSING ?
-	    (enum state)WEXITSTATUS(status) : STATE_MISSING;
+	enum state state = WIFEXITED(status) && WEXITSTATUS(status) <= STATE_MISSING
+	    ? (enum state)WEXITSTATUS(status)
+	    : STATE_MISSING;
 	if (WIFSIGNALED(status) && text[0] == 0)
-		(void)snprintf(text, sizeof(text), "the probe was killed by signal %d", WTERMSIG(status));
+		(void)snprintf(
+		    text, sizeof(text), "the probe was killed by signal %d", WTERMSIG(status));
 	char shown[300];
 	log_escape(text, strlen(text), shown, sizeof(shown));
 	finding_set(ret, state, "%s", shown);
