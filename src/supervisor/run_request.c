@@ -1,0 +1,195 @@
+/* The asked part of a run: its request is checked, its program found (inspection, no effect), the action
+ * proposed, and rf-init started in the meantime. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/stat.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "ipc/messages.h"
+#include "sandbox/plan.h"
+#include "supervisor/run.h"
+
+#define ARGV_BYTES_MAX (128 * 1024)
+
+/* ---- the request ---- */
+
+static int
+check_request(const struct msg *m, struct error *err)
+{
+	const struct json *argv = json_get(m->body, "argv"), *env = json_get(m->body, "env");
+	const struct json *policy = json_get(m->body, "policy");
+	bool file = json_get_str(policy, "file", NULL) != NULL;
+	unsigned fds = 3u + (file ? 1u : 0u) + (json_get(m->body, "workspace") != NULL ? 1u : 0u);
+	size_t bytes = 0;
+	for (size_t i = 0; i < json_len(argv); i++) {
+		const char *text = json_str(json_at(argv, i), NULL);
+		if (text == NULL || strlen(text) != json_str_len(json_at(argv, i)))
+			return error_set(err, EINVAL, "bad_request", "argv[%zu] is not a string", i);
+		bytes += strlen(text) + 1;
+	}
+	if (json_type(argv) != JSON_ARRAY || json_len(argv) == 0 || bytes > ARGV_BYTES_MAX)
+		return error_set(err, EINVAL, "bad_request", "argv must have 1 or more strings, %d bytes at most",
+		    ARGV_BYTES_MAX);
+	for (size_t i = 0; i < json_len(env); i++)
+		if (json_str(json_at(env, i), NULL) == NULL || strchr(json_name_at(env, i), '=') != NULL)
+			return error_set(err, EINVAL, "bad_request", "env must map names to strings");
+	if (!file && json_get_str(policy, "name", NULL) == NULL)
+		return error_set(err, EINVAL, "bad_request", "no policy is named");
+	if (m->n_fds != fds)
+		return error_set(err, EINVAL, "bad_request", "%u descriptors came, %u are needed", m->n_fds, fds);
+	const char *task = json_get_str(m->body, "task", NULL);
+	if (task != NULL && !uuid_valid(task))
+		return error_set(err, EINVAL, "bad_request", "the task is not a UUID");
+	return 0;
+}
+
+static int
+check_workspace_fd(const struct msg *m, struct error *err)
+{
+	const struct json *workspace = json_get(m->body, "workspace");
+	struct stat st;
+	if (workspace == NULL)
+		return 0;
+	const char *mode = json_get_str(workspace, "mode", "");
+	if (strcmp(mode, "staged") != 0 && strcmp(mode, "direct") != 0)
+		return error_set(err, EINVAL, "bad_request", "a workspace is staged or direct");
+	if (json_get_str(workspace, "path", "")[0] != '/' || fstat(m->fds[m->n_fds - 1], &st) < 0 ||
+	    !S_ISDIR(st.st_mode))
+		return error_set(err, ENOTDIR, "bad_workspace", "the workspace is not a directory");
+	return 0;
+}
+
+static struct json *
+make_action(const struct run *run, const char *resolved)
+{
+	const struct json *body = run->request.body, *env = json_get(body, "env");
+	struct json *action = json_new_object(), *request = json_new_object(), *names = json_new_array();
+	bool workspace = json_get(body, "workspace") != NULL;
+	for (size_t i = 0; i < json_len(env); i++)
+		(void)json_push(names, json_new_string(json_name_at(env, i)));
+	(void)json_set_str(request, "program", run->program);
+	(void)json_set_str(request, "resolved", resolved);
+	(void)json_set(request, "argv", json_copy(json_get(body, "argv")));
+	(void)json_set_str(request, "cwd",
+	    json_get_str(body, "cwd", workspace ? PLAN_WORKSPACE : PLAN_HOME));
+	(void)json_set(request, "env", names);
+	(void)json_set_str(action, "kind", "exec");
+	(void)json_set_str(action, "target", run->program);
+	(void)json_set(action, "request", request);
+	(void)json_set_str(action, "effect", "write");
+	(void)json_set_bool(action, "reversible", true);
+	(void)json_set_str(action, "task", run->task);
+	(void)json_set_str(action, "sandbox", run->sandbox_id);
+	(void)json_set(action, "facts", json_new_object());
+	return action;
+}
+
+static int
+propose(struct run *run, const char *resolved)
+{
+	struct conn *arbiter = run->s->arbiter.conn;
+	const struct json *policy = json_get(run->request.body, "policy");
+	bool file = json_get_str(policy, "file", NULL) != NULL;
+	_cleanup_json_ struct json *body = json_new_object();
+	(void)json_set(body, "action", make_action(run, resolved));
+	(void)json_set(body, "policy", json_copy(policy));
+	(void)json_set_int(body, "requester_uid", conn_uid(run->client));
+	run->propose_serial = conn_next_serial(arbiter);
+	return conn_send(arbiter, MSG_PROPOSE, run->propose_serial, body, &run->request.fds[3], file ? 1 : 0);
+}
+
+static int
+find_program(struct run *run, char resolved[RESOLVED_MAX], struct error *err)
+{
+	const struct json *body = run->request.body;
+	const char *name = json_str(json_at(json_get(body, "argv"), 0), "");
+	const char *home = json_get(body, "workspace") != NULL ? PLAN_WORKSPACE : PLAN_HOME;
+	int r = host_resolve(name, json_get_str(body, "cwd", home), run->program, resolved);
+	if (r == 0)
+		return 0;
+	char shown[200];
+	log_escape(name, strlen(name), shown, sizeof(shown));
+	if (r == -EACCES)
+		return error_set(err, EACCES, "program_not_executable", "%s: not executable", shown);
+	(void)error_set(err, ENOENT, "program_not_found", "%s: no such program in the sandbox", shown);
+	error_remedy(err, "the sandbox shows the host's /usr and the workspace, nothing else");
+	return -ENOENT;
+}
+
+static int
+watch_sandbox(struct run *run)
+{
+	int r = loop_watch(run->s->loop, run->sandbox->control, EPOLLIN, run_on_control, run, &run->control);
+	if (r == 0)
+		r = loop_watch(run->s->loop, run->sandbox->pidfd, EPOLLIN, run_on_pid_end, run, &run->pid_watch);
+	return r;
+}
+
+static struct run *
+run_new(struct conn *conn, struct msg *m)
+{
+	struct supervisor *s = conn_data(conn);
+	struct run *run = calloc(1, sizeof(*run));
+	if (run == NULL)
+		return NULL;
+	run->s = s;
+	run->client = conn;
+	run->client_serial = m->serial;
+	run->upper_fd = -1;
+	run->timing = json_new_array();
+	run->request = *m;
+	*m = (struct msg)MSG_INIT;
+	run->next = s->runs;
+	s->runs = run;
+	s->n_runs++;
+	s->idle = timer_cancel(s->idle);
+	return run;
+}
+
+int
+run_on_request(struct conn *conn, struct msg *m)
+{
+	struct supervisor *s = conn_data(conn);
+	struct error err = {0};
+	char resolved[RESOLVED_MAX];
+	for (const struct run *other = s->runs; other != NULL; other = other->next)
+		if (other->client == conn && other->state != RUN_ENDING) {
+			(void)error_set(&err, EBUSY, "bad_request", "one run at a time on one connection");
+			return conn_send_error(conn, m->serial, &err);
+		}
+	if (s->leaving)
+		(void)error_set(&err, ESHUTDOWN, "leaving", "rf-supervisor is about to leave");
+	else if (s->arbiter.conn == NULL || s->ledger.conn == NULL)
+		(void)error_set(&err, EAGAIN, "not_ready", "the arbiter or the ledger is being restarted");
+	else if (check_request(m, &err) == 0)
+		(void)check_workspace_fd(m, &err);
+	if (err.code[0] != 0)
+		return conn_send_error(conn, m->serial, &err);
+	struct run *run = run_new(conn, m);
+	if (run == NULL)
+		return -ENOMEM;
+	run_mark(run, "received", clock_monotonic_ns());
+	int r = find_program(run, resolved, &err);
+	const char *task = json_get_str(run->request.body, "task", NULL);
+	if (task != NULL)
+		(void)snprintf(run->task, sizeof(run->task), "%s", task);
+	if (r == 0 && ((task == NULL && uuid7_new(run->task) < 0) || uuid7_new(run->sandbox_id) < 0))
+		r = error_set(&err, EIO, "internal", "no random numbers");
+	if (r == 0 && propose(run, resolved) < 0)
+		r = error_set(&err, EIO, "internal", "the arbiter cannot be asked");
+	if (r == 0)
+		run_mark(run, "proposed", clock_monotonic_ns());
+	if (r == 0)
+		r = sandbox_spawn(s->sandboxes, run->sandbox_id, &run->sandbox, &err);
+	if (r == 0)
+		run_mark(run, "spawned", clock_monotonic_ns());
+	if (r == 0 && watch_sandbox(run) < 0)
+		r = error_set(&err, ENOMEM, "no_memory", "out of memory");
+	if (r < 0)
+		run_fail(run, &err);
+	return 0;
+}
+

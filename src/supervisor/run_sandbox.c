@@ -1,0 +1,213 @@
+/* The performing half of a run: what rf-init reports, the claim, the clocks. run.c draws the states. */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "ipc/messages.h"
+#include "sandbox/plan.h"
+#include "supervisor/run.h"
+
+#define SAMPLE_MS 50
+
+/* ---- RUNNING ---- */
+
+static void
+on_wall(struct timer *timer, void *data)
+{
+	struct run *run = data;
+	(void)timer;
+	run->wall = NULL;
+	run_hit_limit(run, "wall");
+}
+
+/* Where no control group counts for us, we look. */
+static void
+on_sample(struct timer *timer, void *data)
+{
+	struct run *run = data;
+	const struct json *limits = json_get(run->config, "limits");
+	struct sandbox_sample now;
+	(void)timer;
+	run->sample = NULL;
+	sandbox_sample(run->sandbox, &now);
+	run->peak_bytes = MAX(run->peak_bytes, now.resident_bytes);
+	int64_t memory = json_get_int(limits, "memory_bytes", 0);
+	int64_t cpu_ms = json_get_int(limits, "cpu_time_ms", 0);
+	if (run->sandbox->group == NULL && memory > 0 && now.resident_bytes > memory)
+		run_hit_limit(run, "memory");
+	else if (cpu_ms > 0 && now.cpu_ms > cpu_ms)
+		run_hit_limit(run, "cpu_time");
+	else if (loop_timer(run->s->loop, SAMPLE_MS, on_sample, run, &run->sample) < 0)
+		run_fail_with(run, ENOMEM, "no_memory", "out of memory");
+}
+
+static bool
+needs_sampling(const struct run *run)
+{
+	const struct json *limits = json_get(run->config, "limits");
+	return json_get_int(limits, "cpu_time_ms", 0) > 0 ||
+	    (run->sandbox->group == NULL && json_get_int(limits, "memory_bytes", 0) > 0);
+}
+
+static void
+start_clocks(struct run *run)
+{
+	int64_t wall = json_get_int(json_get(run->config, "limits"), "wall_ms", 0);
+	int r = 0;
+	if (wall > 0)
+		r = loop_timer(run->s->loop, wall, on_wall, run, &run->wall);
+	if (r == 0 && needs_sampling(run))
+		r = loop_timer(run->s->loop, SAMPLE_MS, on_sample, run, &run->sample);
+	if (r < 0)
+		run_fail_with(run, ENOMEM, "no_memory", "out of memory");
+}
+
+int
+run_on_claimed(struct conn *conn, struct msg *m)
+{
+	struct supervisor *s = conn_data(conn);
+	struct run *run = s->runs;
+	const char *id = json_get_str(m->body, "action_id", "");
+	while (run != NULL && strcmp(run->action_id, id) != 0)
+		run = run->next;
+	if (run == NULL)
+		return commit_on_claimed(s, m) ? 0 : -EPROTO;
+	if (run->state != RUN_CLAIMING)
+		return run->state == RUN_ENDING ? 0 : -EPROTO;
+	run_mark(run, "claimed", clock_monotonic_ns());
+	run->claimed = true;
+	run->started_ns = clock_monotonic_ns();
+	run_set_state(run, RUN_RUNNING);
+	if (sandbox_go(run->sandbox) < 0) {
+		run_fail_with(run, EIO, "sandbox_failed", "rf-init is gone");
+		return 0;
+	}
+	start_clocks(run);
+	struct json *body = run_body(run);
+	(void)json_set(body, "receipt", json_copy(run->receipt));
+	(void)json_set(body, "limits", json_copy(json_get(run->config, "limits")));
+	if (run->client != NULL)
+		(void)conn_send_take(run->client, MSG_STARTED, run->client_serial, body);
+	else
+		json_free(body);
+	return 0;
+}
+
+/* ---- what rf-init says ---- */
+
+static void
+on_ready(struct run *run, struct msg *m)
+{
+	struct error err = {0};
+	if (run->state != RUN_BUILDING)
+		return;
+	const struct json *timing = json_get(m->body, "timing");
+	for (size_t i = 0; i < json_len(timing); i++)
+		(void)json_push(run->timing, json_copy(json_at(timing, i)));
+	run->upper_fd = msg_take_fd(m, 0);
+	run->receipt = receipt_make(run->sandbox, run->config, json_get(m->body, "evidence"), run->task);
+	if (run->receipt == NULL) {
+		run_fail_with(run, ENOMEM, "no_memory", "out of memory");
+		return;
+	}
+	if (receipt_check_floor(run->receipt, run->config, sandbox_host_cgroups(run->s->sandboxes), &err) <
+	    0) {
+		run_fail(run, &err);
+		return;
+	}
+	struct json *record = json_new_object();
+	(void)json_set_str(record, "event", "receipt");
+	(void)json_set_str(record, "task", run->task);
+	(void)json_set_str(record, "action_id", run->action_id);
+	(void)json_set(record, "data", json_copy(run->receipt));
+	(void)json_set_bool(record, "durable", false);
+	(void)conn_send_take(run->s->ledger.conn, MSG_APPEND, 0, record);
+	run_mark(run, "receipt", clock_monotonic_ns());
+	run_set_state(run, RUN_CLAIMING);
+	struct json *claim = json_new_object();
+	(void)json_set_str(claim, "action_id", run->action_id);
+	(void)conn_send_take(run->s->arbiter.conn, MSG_CLAIM, conn_next_serial(run->s->arbiter.conn), claim);
+}
+
+static void
+on_running(struct run *run, struct msg *m)
+{
+	struct error err;
+	int number = (int)json_get_int(m->body, "errno", 0);
+	run_mark(run, "executed", clock_monotonic_ns());
+	if (number == 0)
+		return;
+	bool absent = number == ENOENT || number == ENOTDIR;
+	(void)error_set_errno(&err, number, absent ? "program_not_found" : "program_not_executable",
+	    "%s: cannot execute in the sandbox", run->program);
+	if (number == ENOENT)
+		error_remedy(&err, "the sandbox shows /usr and the workspace; scripts also need their "
+		    "interpreter there");
+	run_fail(run, &err);
+}
+
+static void
+on_exited(struct run *run, struct msg *m)
+{
+	if (run->state != RUN_RUNNING)
+		return;
+	run_mark(run, "exited", clock_monotonic_ns());
+	run->exit_status = json_new_object();
+	static const char *const members[] = {"code", "signal"};
+	for (size_t i = 0; i < ARRAY_LEN(members); i++)
+		if (json_get(m->body, members[i]) != NULL)
+			(void)json_set_int(run->exit_status, members[i], json_get_int(m->body, members[i], 0));
+	run->usage = json_detach(m->body, "usage");
+	if (json_get_int(run->exit_status, "signal", 0) == SIGXCPU)
+		run->limit = "cpu_time";
+	else if (json_get_bool(run->usage, "scratch_full", false) &&
+	    json_get_int(run->exit_status, "code", 1) != 0)
+		run->limit = "disk";
+	run_read_usage(run);
+	/* A staged workspace is only at rest once every process is gone; otherwise tell at once. */
+	if (run->upper_fd < 0)
+		run_tell(run);
+	run_end(run);
+}
+
+/* Reads one message. False when there is none to read now or ever. */
+static bool
+read_control(struct run *run)
+{
+	struct msg m = MSG_INIT;
+	struct error err = {0};
+	int r = msg_recv(run->sandbox->control, MSG_DONTWAIT, &m);
+	if (r == -EAGAIN)
+		return false;
+	if (r <= 0) {
+		run->control = watch_remove(run->control); /* its end is reaped by pidfd */
+	} else if (m.type == INIT_READY) {
+		on_ready(run, &m);
+	} else if (m.type == INIT_RUNNING) {
+		on_running(run, &m);
+	} else if (m.type == INIT_EXITED) {
+		on_exited(run, &m);
+	} else if (m.type == INIT_FAILED) {
+		msg_error_read(m.body, &err);
+		run_fail(run, &err);
+	}
+	msg_done(&m);
+	return r > 0;
+}
+
+void
+run_on_control(struct watch *watch, uint32_t events, void *data)
+{
+	(void)watch;
+	(void)events;
+	(void)read_control(data);
+}
+
+void
+run_drain_control(struct run *run)
+{
+	while (read_control(run))
+		;
+}
