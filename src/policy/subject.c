@@ -68,16 +68,58 @@ read_sql(struct subject *s)
 	return NULL;
 }
 
-static void
+/* A fact of the wrong type is no fact: what inspection meant is not known, so nothing is decided. */
+static bool
+read_flag(const struct json *object, const char *name, bool *ret)
+{
+	const struct json *v = json_get(object, name);
+	*ret = json_bool(v, false);
+	return v == NULL || json_type(v) == JSON_BOOL;
+}
+
+static bool
+read_count(const struct json *object, const char *name, int64_t *ret)
+{
+	const struct json *v = json_get(object, name);
+	*ret = json_int(v, -1);
+	return v == NULL || (json_type(v) == JSON_INT && *ret >= 0);
+}
+
+static const char *
 read_facts(struct subject *s, const struct json *action)
 {
 	const struct json *facts = json_get(action, "facts");
-	s->rows_estimated = json_get_int(facts, "rows_estimated", -1);
-	s->table_rows = json_get_int(facts, "table_rows", -1);
-	s->first_seen = json_get_bool(facts, "first_seen", false);
-	s->burst = json_get_bool(facts, "burst", false);
-	s->outside_hours = json_get_bool(facts, "outside_hours", false);
-	s->recursive = json_get_bool(facts, "recursive", false);
+	bool good = facts == NULL || json_type(facts) == JSON_OBJECT;
+	good = read_count(facts, "rows_estimated", &s->rows_estimated) && good;
+	good = read_count(facts, "table_rows", &s->table_rows) && good;
+	good = read_flag(facts, "first_seen", &s->first_seen) && good;
+	good = read_flag(facts, "burst", &s->burst) && good;
+	good = read_flag(facts, "outside_hours", &s->outside_hours) && good;
+	good = read_flag(facts, "recursive", &s->recursive) && good;
+	good = read_flag(action, "opaque", &s->opaque) && good;
+	good = read_flag(action, "reversible", &s->reversible) && good;
+	return good ? NULL : "a fact about it is not of its type";
+}
+
+static const char *
+read_request(struct subject *s)
+{
+	switch (s->kind) {
+	case ACTION_EXEC:
+		return read_exec(s);
+	case ACTION_SQL:
+		return read_sql(s);
+	case ACTION_NET:
+	case ACTION_HTTP:
+	case ACTION_GIT:
+		return read_host(s);
+	case ACTION_TOOL:
+	case ACTION_MODEL:
+	case ACTION_FILE:
+	case ACTION_KINDS:
+		break;
+	}
+	return NULL;
 }
 
 int
@@ -88,7 +130,8 @@ subject_read(struct subject *s, const struct json *action, char *why, size_t why
 	s->request = json_get(action, "request");
 	int kind = action_kind_parse(json_get_str(action, "kind", ""));
 	/* An effect that nobody named is the worst one. */
-	int effect = action_effect_parse(json_get_str(action, "effect", "privileged"));
+	const struct json *named = json_get(action, "effect");
+	int effect = named == NULL ? EFFECT_PRIVILEGED : action_effect_parse(json_str(named, ""));
 	const char *wrong = NULL;
 	if (kind < 0)
 		wrong = "its kind is not known";
@@ -99,13 +142,10 @@ subject_read(struct subject *s, const struct json *action, char *why, size_t why
 	if (wrong == NULL) {
 		s->kind = (enum action_kind)kind;
 		s->effect = (enum action_effect)effect;
-		s->opaque = json_get_bool(action, "opaque", false);
-		s->reversible = json_get_bool(action, "reversible", false);
-		read_facts(s, action);
-		wrong = s->kind == ACTION_EXEC ? read_exec(s) : s->kind == ACTION_SQL ? read_sql(s) :
-		    s->kind == ACTION_NET || s->kind == ACTION_HTTP || s->kind == ACTION_GIT
-		    ? read_host(s) : NULL;
+		wrong = read_facts(s, action);
 	}
+	if (wrong == NULL)
+		wrong = read_request(s);
 	if (wrong == NULL)
 		return 0;
 	(void)snprintf(why, why_size, "the action cannot be decided: %s", wrong);
