@@ -3,6 +3,9 @@
 #include <errno.h>
 #include <string.h>
 
+/* Up to here members are looked at one by one; past it they are sorted. */
+#define FEW_MEMBERS 32
+
 struct json {
 	enum json_type type;
 	bool boolean;
@@ -404,6 +407,38 @@ json_equal(const struct json *a, const struct json *b)
 	return false;
 }
 
+/* ---- order of members ---- */
+
+/* RFC 8785 sorts by UTF-16 code units. That is the order of UTF-8 bytes, except that a lead byte
+ * of 0xee and up (U+E000 and up in the BMP) and supplementary characters (lead 0xf0 and up, which
+ * UTF-16 writes with surrogates 0xd800..0xdfff) change places. */
+static int
+compare_names(const char *a, const char *b)
+{
+	const unsigned char *x = (const unsigned char *)a, *y = (const unsigned char *)b;
+	while (*x != 0 && *x == *y)
+		x++, y++;
+	if (*x >= 0xee && *y >= 0xee && (*x >= 0xf0) != (*y >= 0xf0))
+		return *x >= 0xf0 ? -1 : 1;
+	return (int)*x - (int)*y;
+}
+
+static int
+compare_slots(const void *a, const void *b)
+{
+	return compare_names(**(char *const *const *)a, **(char *const *const *)b);
+}
+
+/* Fills SLOTS with the places of the members of OBJECT, in canonical order. */
+static void
+sort_slots(const struct json *object, char ***slots)
+{
+	for (size_t i = 0; i < object->len; i++)
+		slots[i] = &object->names[i];
+	if (object->len > 1)
+		qsort(slots, object->len, sizeof(*slots), compare_slots);
+}
+
 /* ---- parsing ---- */
 
 struct parser {
@@ -636,7 +671,7 @@ parse_member(struct parser *p, struct json *object)
 		return r;
 	if (strlen(buf_str(&name)) != name.len)
 		return parse_fail(p, "NUL in a member name");
-	if (json_find(object, buf_str(&name)) != SIZE_MAX)
+	if (object->len < FEW_MEMBERS && json_find(object, buf_str(&name)) != SIZE_MAX)
 		return parse_fail(p, "duplicate member");
 	skip_space(p);
 	if (p->at >= p->len || p->text[p->at] != ':')
@@ -645,6 +680,22 @@ parse_member(struct parser *p, struct json *object)
 	struct json *value;
 	r = parse_value(p, &value);
 	return r < 0 ? r : json_add_member(object, buf_str(&name), value);
+}
+
+/* Where members are many, comparing each with each would let a peer keep us busy: sort them. */
+static int
+check_duplicates(struct parser *p, const struct json *object)
+{
+	if (object->len <= FEW_MEMBERS)
+		return 0;
+	_cleanup_free_ char ***slots = calloc(object->len, sizeof(*slots));
+	if (slots == NULL)
+		return -ENOMEM;
+	sort_slots(object, slots);
+	for (size_t i = 1; i < object->len; i++)
+		if (strcmp(*slots[i - 1], *slots[i]) == 0)
+			return parse_fail(p, "duplicate member");
+	return 0;
 }
 
 static int
@@ -665,7 +716,7 @@ parse_object(struct parser *p, struct json *object)
 			return parse_fail(p, "unfinished object");
 		unsigned char c = p->text[p->at++];
 		if (c == '}')
-			return 0;
+			return check_duplicates(p, object);
 		if (c != ',')
 			return parse_fail(p, "expected ',' or '}'");
 	}
@@ -782,20 +833,6 @@ json_write_string(const char *text, size_t len, struct buf *out)
 	return out->failed ? -EMSGSIZE : 0;
 }
 
-/* RFC 8785 sorts by UTF-16 code units. That is the order of UTF-8 bytes, except that a lead byte
- * of 0xee and up (U+E000 and up in the BMP) and supplementary characters (lead 0xf0 and up, which
- * UTF-16 writes with surrogates 0xd800..0xdfff) change places. */
-static int
-compare_names(const char *a, const char *b)
-{
-	const unsigned char *x = (const unsigned char *)a, *y = (const unsigned char *)b;
-	while (*x != 0 && *x == *y)
-		x++, y++;
-	if (*x >= 0xee && *y >= 0xee && (*x >= 0xf0) != (*y >= 0xf0))
-		return *x >= 0xf0 ? -1 : 1;
-	return (int)*x - (int)*y;
-}
-
 static void
 add_int(struct buf *out, int64_t value)
 {
@@ -814,30 +851,21 @@ add_int(struct buf *out, int64_t value)
 static int
 write_object(const struct json *v, struct buf *out)
 {
-	size_t few[32];
-	_cleanup_free_ size_t *many = NULL;
-	size_t *order = few;
+	char **few[FEW_MEMBERS], ***slots = few;
+	_cleanup_free_ char ***many = NULL;
 	if (v->len > ARRAY_LEN(few)) {
-		many = malloc(v->len * sizeof(*many));
+		slots = many = calloc(v->len, sizeof(*many));
 		if (many == NULL)
 			return -ENOMEM;
-		order = many;
 	}
-	/* Insertion sort: records have a few dozen members, mostly added in order. */
-	for (size_t i = 0; i < v->len; i++) {
-		size_t at = i;
-		for (; at > 0 && compare_names(v->names[order[at - 1]], v->names[i]) > 0; at--)
-			order[at] = order[at - 1];
-		order[at] = i;
-	}
+	sort_slots(v, slots);
 	(void)buf_add_char(out, '{');
 	for (size_t i = 0; i < v->len; i++) {
 		if (i > 0)
 			(void)buf_add_char(out, ',');
-		const char *name = v->names[order[i]];
-		(void)json_write_string(name, strlen(name), out);
+		(void)json_write_string(*slots[i], strlen(*slots[i]), out);
 		(void)buf_add_char(out, ':');
-		int r = json_write(v->values[order[i]], out);
+		int r = json_write(v->values[slots[i] - v->names], out);
 		if (r < 0)
 			return r;
 	}

@@ -23,28 +23,51 @@ log_set_level(enum log_level level)
 	shown = level;
 }
 
-/* U+061C, U+200B..U+200F, U+202A..U+202E, U+2066..U+2069, U+FEFF: they reorder or hide what a
- * person reads. Returns the code point if P starts one of them in UTF-8, with its length. */
-static unsigned
-hidden_codepoint(const unsigned char *p, size_t left, size_t *ret_len)
+struct range {
+	uint32_t first, last;
+};
+
+/* What reorders or hides what a person reads, or makes some terminals act: C1 controls, bidirectional
+ * controls, zero-width and invisible characters, variation selectors, tags. */
+static const struct range hidden[] = {
+    {0x80, 0x9f},
+    {0xad, 0xad},
+    {0x61c, 0x61c},
+    {0x180b, 0x180f},
+    {0x200b, 0x200f},
+    {0x2028, 0x202e},
+    {0x2060, 0x206f},
+    {0xfe00, 0xfe0f},
+    {0xfeff, 0xfeff},
+    {0xfff9, 0xfffb},
+    {0xe0000, 0xe0fff},
+};
+
+/* Decodes the UTF-8 sequence at P; its length, or 0 if it is not one (RFC 3629). */
+static size_t
+decode_utf8(const unsigned char *p, size_t left, uint32_t *ret)
 {
-	if (left >= 2 && p[0] == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f) {
-		*ret_len = 2; /* C1 controls: some terminals act on them */
-		return p[1];
-	}
-	if (left >= 2 && p[0] == 0xd8 && p[1] == 0x9c) {
-		*ret_len = 2;
-		return 0x61c;
-	}
-	if (left < 3)
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : p[0] >= 0xc0 ? 2 : 0;
+	if (n == 0 || p[0] > 0xf4 || n > left)
 		return 0;
-	unsigned c = (p[0] & 0x0fu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
-	*ret_len = 3;
-	if ((p[0] & 0xf0) != 0xe0)
-		return 0;
-	bool hidden = (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) ||
-	    (c >= 0x2066 && c <= 0x2069) || c == 0xfeff;
-	return hidden ? c : 0;
+	uint32_t c = p[0] & (0x7fu >> n);
+	for (size_t i = 1; i < n; i++) {
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (p[i] & 0x3fu);
+	}
+	*ret = c;
+	return c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) ? 0 : n;
+}
+
+static bool
+is_hidden(uint32_t c)
+{
+	for (size_t i = 0; i < ARRAY_LEN(hidden); i++)
+		if (c >= hidden[i].first && c <= hidden[i].last)
+			return true;
+	return false;
 }
 
 void
@@ -53,15 +76,17 @@ log_escape(const char *text, size_t len, char *ret, size_t ret_size)
 	const unsigned char *p = (const unsigned char *)text;
 	size_t at = 0;
 	for (size_t i = 0; i < len && at + 12 < ret_size;) {
-		size_t n = 1;
-		unsigned c = hidden_codepoint(p + i, len - i, &n);
-		if (c != 0) {
-			at += (size_t)snprintf(ret + at, ret_size - at, "\\u{%x}", c);
-			i += n;
-		} else if (p[i] < 0x20 || p[i] == 0x7f) {
+		uint32_t c = p[i];
+		size_t n = c < 0x80 ? 1 : decode_utf8(p + i, len - i, &c);
+		if (n == 0 || c < 0x20 || c == 0x7f) {
 			at += (size_t)snprintf(ret + at, ret_size - at, "\\x%02x", p[i++]);
+		} else if (is_hidden(c)) {
+			at += (size_t)snprintf(ret + at, ret_size - at, "\\u{%x}", (unsigned)c);
+			i += n;
 		} else {
-			ret[at++] = (char)p[i++];
+			memcpy(ret + at, p + i, n);
+			at += n;
+			i += n;
 		}
 	}
 	if (ret_size > 0)

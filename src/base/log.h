@@ -18,6 +18,7 @@ void log_set_level(enum log_level level);
  * values are escaped and quoted where needed. At most 200 lines a second, then counted. */
 void log_event(enum log_level level, const char *event, ...) __attribute__((sentinel));
 
-/* Copies TEXT so that a terminal shows it and nothing more: control bytes, escapes and Unicode
- * bidirectional controls become \xNN or \u{NNNN}. RET always ends in NUL. */
+/* Copies TEXT so that a terminal shows it and nothing more: control bytes, escapes, what is not UTF-8,
+ * and Unicode's bidirectional and invisible characters become \xNN or \u{NNNN}. RET always ends in NUL;
+ * what does not fit is cut. */
 void log_escape(const char *text, size_t len, char *ret, size_t ret_size);
