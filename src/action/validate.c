@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "action/action.h"
+#include "base/log.h"
 
 #define TEXT_MAX (120 * 1024)
 #define PATH_TEXT_MAX 4095
@@ -181,12 +182,15 @@ refuse(struct error *err, const struct place *place, const char *reason)
 	return error_set(err, EINVAL, "action_invalid", "action: %s: %s", place->text, reason);
 }
 
+/* NAME may be the proposer's own text: it is escaped, because messages are read on terminals. */
 static struct place
 place_member(const struct place *at, const char *name)
 {
 	struct place p;
+	char shown[40];
+	log_escape(name, strlen(name), shown, sizeof(shown));
 	(void)snprintf(
-	    p.text, sizeof(p.text), "%s%s%.40s", at->text, at->text[0] == 0 ? "" : ".", name);
+	    p.text, sizeof(p.text), "%.50s%s%s", at->text, at->text[0] == 0 ? "" : ".", shown);
 	return p;
 }
 
