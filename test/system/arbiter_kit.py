@@ -143,7 +143,10 @@ class FakeLedger(threading.Thread):
                     if self.holding:
                         self.held.append(serial)
                     else:
-                        self.answer(serial)
+                        try:
+                            self.answer(serial)
+                        except OSError:
+                            return
                 self.lock.notify_all()
 
     def answer(self, serial):
@@ -168,10 +171,11 @@ class FakeLedger(threading.Thread):
     def close(self):
         self.talk.sock.shutdown(socket.SHUT_RDWR)
 
-    def wait_for(self, event, n=1):
-        """The Nth record of EVENT."""
+    def wait_for(self, event, n=1, action=None):
+        """The Nth record of EVENT, about the action with the id ACTION if given."""
         def found():
-            return [r for r in self.records if r["event"] == event]
+            return [r for r in self.records
+                    if r["event"] == event and action in (None, r.get("action_id"))]
         with self.lock:
             assert self.lock.wait_for(lambda: len(found()) >= n, WAIT), "no record " + event
             return found()[n - 1]
@@ -199,6 +203,7 @@ class Arbiter:
             if os.geteuid() == 0:
                 os.chown(self.state, owner, owner)
         self.make_ledger = ledger or FakeLedger
+        self.people = []
         self.start()
 
     def start(self):
@@ -257,6 +262,8 @@ class Arbiter:
     def destroy(self):
         if self.process.poll() is None:
             self.kill()
+        for talk in self.people + [self.supervisor, self.ledger.talk]:
+            talk.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     # ---- what a supervisor says ----
@@ -290,6 +297,11 @@ class Arbiter:
 
     def person(self, uid):
         """A conversation of user UID with the arbiter."""
+        talk = self.connect(uid)
+        self.people.append(talk)
+        return talk
+
+    def connect(self, uid):
         if uid == os.geteuid():
             s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             s.connect(self.path)
