@@ -22,7 +22,7 @@
 /* ---- Landlock ---- */
 
 int
-locks_landlock(const struct json *plan, struct json *evidence, struct error *err)
+locks_landlock(const struct json *view, struct json *evidence, struct error *err)
 {
 	static const struct landlock_path fixed[] = {
 	    {-1, "/", LL_READ_DIR},
@@ -34,17 +34,14 @@ locks_landlock(const struct json *plan, struct json *evidence, struct error *err
 	    {-1, "/dev/random", LL_READ_FILE | LL_WRITE_FILE | LL_IOCTL_DEV},
 	    {-1, "/dev/urandom", LL_READ_FILE | LL_WRITE_FILE | LL_IOCTL_DEV},
 	    {-1, "/dev/pts", LL_READ | LL_WRITE_FILE | LL_IOCTL_DEV},
-	    {-1, "/dev/shm", LL_READ | LL_WRITE},
 	    {-1, "/tmp", LL_READ | LL_WRITE | LL_EXECUTE},
-	    {-1, "/var/tmp", LL_READ | LL_WRITE | LL_EXECUTE},
-	    {-1, "/run", LL_READ | LL_WRITE | LL_EXECUTE},
 	    {-1, PLAN_HOME, LL_READ | LL_WRITE | LL_EXECUTE},
 	    {-1, PLAN_WORKSPACE, LL_READ | LL_WRITE | LL_EXECUTE},
 	};
 	struct landlock_path paths[PATHS_MAX];
 	size_t n = ARRAY_LEN(fixed);
 	memcpy(paths, fixed, sizeof(fixed));
-	const struct json *binds = json_get(plan, "binds");
+	const struct json *binds = json_get(view, "binds");
 	for (size_t i = 0; i < json_len(binds) && n < PATHS_MAX; i++) {
 		const struct json *bind = json_at(binds, i);
 		uint64_t access = json_get_bool(bind, "file", false) ? LL_READ_FILE : LL_READ;

@@ -10,9 +10,9 @@
 #include "base/json.h"
 #include "base/macros.h"
 
-/* Enters the sandbox's Landlock domain (inherited by everything started later) and proves it with a
+/* Enters the sandbox's Landlock domain, whose rules follow the binds of VIEW (inherited by everything started later) and proves it with a
  * canary: a file that permissions let us read and no rule does. 0 or -errno. */
-int locks_landlock(const struct json *plan, struct json *evidence, struct error *err) MUST_CHECK;
+int locks_landlock(const struct json *view, struct json *evidence, struct error *err) MUST_CHECK;
 
 /* In the command's process, in this order: limits, ids, capabilities, no_new_privs, seccomp; then
  * reads each back from the kernel into EVIDENCE. 0 or -errno. */

@@ -39,8 +39,9 @@
 
 struct init {
 	int control;
-	struct msg plan_msg;
-	const struct json *plan; /* borrowed from plan_msg */
+	struct msg view_msg, plan_msg;
+	const struct json *view, *plan; /* borrowed from them */
+	struct root root;
 	uid_t init_uid, command_uid;
 	gid_t init_gid, command_gid;
 	bool change_ids;
@@ -72,20 +73,36 @@ send_error(struct init *init)
 /* ---- before the plan matters ---- */
 
 static int
-receive_plan(struct init *init)
+receive(struct init *init, uint16_t type, struct msg *m, const struct json **ret)
 {
-	int r = msg_recv(init->control, 0, &init->plan_msg);
+	int r = msg_recv(init->control, 0, m);
 	if (r <= 0)
 		return r == 0 ? -ECONNRESET : r;
-	if (init->plan_msg.type != INIT_PLAN)
-		return -EBADMSG;
-	init->plan = init->plan_msg.body;
-	const struct json *ids = json_get(init->plan, "ids");
+	*ret = m->body;
+	return m->type == type ? 0 : -EBADMSG;
+}
+
+static int
+receive_view(struct init *init)
+{
+	int r = receive(init, INIT_VIEW, &init->view_msg, &init->view);
+	if (r < 0)
+		return r;
+	const struct json *ids = json_get(init->view, "ids");
 	init->change_ids = json_get_bool(ids, "groups", false);
 	init->init_uid = (uid_t)json_get_int(ids, "init", (int64_t)getuid());
 	init->command_uid = (uid_t)json_get_int(ids, "command", (int64_t)getuid());
 	init->init_gid = (gid_t)json_get_int(ids, "init_group", (int64_t)getgid());
 	init->command_gid = (gid_t)json_get_int(ids, "command_group", (int64_t)getgid());
+	return 0;
+}
+
+static int
+receive_plan(struct init *init)
+{
+	int r = receive(init, INIT_PLAN, &init->plan_msg, &init->plan);
+	if (r < 0)
+		return r;
 	init->filter_fd = msg_take_fd(&init->plan_msg, 0);
 	for (unsigned i = 0; i < 3; i++)
 		init->stdio[i] = msg_take_fd(&init->plan_msg, 1 + i);
@@ -136,7 +153,7 @@ raise_loopback(void)
 static int
 name_host(struct init *init)
 {
-	const char *name = json_get_str(init->plan, "hostname", "sandbox");
+	const char *name = json_get_str(init->view, "hostname", "sandbox");
 	if (sethostname(name, strlen(name)) < 0 || raise_loopback() < 0)
 		return error_set_errno(&init->err, errno, "sandbox_failed",
 		    "cannot set up the host name and the loopback interface");
@@ -164,24 +181,35 @@ note_namespaces(struct init *init)
 	(void)json_set(init->evidence, "namespaces", list);
 }
 
+/* What needs no policy: done while the arbiter decides, or long before in a kept sandbox. */
 static int
-prepare(struct init *init)
+begin(struct init *init)
 {
-	int r = enter_groups(init);
-	if (r == 0)
-		r = become_init(init);
+	int r = become_init(init);
 	if (r == 0)
 		r = name_host(init);
 	if (r < 0)
 		return r;
+	init->root.err = &init->err;
+	init->root.uid = init->command_uid;
+	init->root.gid = init->command_gid;
+	return root_begin(&init->root, init->view, init->evidence);
+}
+
+static int
+finish(struct init *init)
+{
+	step_done(init, "plan received");
+	int r = enter_groups(init);
+	if (r < 0)
+		return r;
 	note_namespaces(init);
-	step_done(init, "enter");
-	r = root_build(init->plan, init->command_uid, init->command_gid, init->workspace_fd,
-	    &init->upper_fd, init->evidence, &init->err);
+	step_done(init, "group");
+	r = root_finish(&init->root, init->plan, init->workspace_fd, &init->upper_fd);
 	if (r < 0)
 		return r;
 	step_done(init, "root");
-	r = locks_landlock(init->plan, init->evidence, &init->err);
+	r = locks_landlock(init->view, init->evidence, &init->err);
 	if (r == 0)
 		step_done(init, "landlock");
 	return r;
@@ -367,9 +395,13 @@ run(struct init *init)
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	int child_events = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-	int r = receive_plan(init);
+	int r = receive_view(init);
 	if (r == 0)
-		r = child_events < 0 ? -errno : prepare(init);
+		r = child_events < 0 ? -errno : begin(init);
+	if (r == 0)
+		r = receive_plan(init);
+	if (r == 0)
+		r = finish(init);
 	if (r == 0)
 		r = start_command(init, &command);
 	if (r == 0)
@@ -392,6 +424,7 @@ int
 main(void)
 {
 	struct init init = {.control = PLAN_CONTROL_FD,
+	    .view_msg = MSG_INIT,
 	    .plan_msg = MSG_INIT,
 	    .workspace_fd = -1,
 	    .upper_fd = -1,

@@ -1,7 +1,12 @@
 /* The root is two file systems: a small tmpfs that becomes read-only and holds the skeleton, and the
  * scratch tmpfs, limited in bytes and inodes, whose directories are all that the command can write.
- * Host directories come in as recursive read-only bind mounts. Nothing is ever mounted writable first
- * and restricted later. */
+ *
+ * It is built in two parts. root_begin needs no policy and runs while the arbiter decides: skeleton, the
+ * host's trees, /dev, /proc. root_finish adds what the plan says, scratch and workspace, and pivots.
+ *
+ * Nothing is ever mounted writable first and restricted later: /usr is cloned detached, with its flags;
+ * the many small mounts are bound from a source that already has the right flags, which a bind
+ * inherits, at one system call each. */
 #include "init/root.h"
 
 #include <errno.h>
@@ -15,13 +20,10 @@
 #include "sandbox/plan.h"
 #include "sys/mounts.h"
 
-struct root {
-	int fd;      /* the skeleton's mount */
-	int scratch; /* the scratch mount */
-	uid_t uid;
-	gid_t gid;
-	struct error *err;
-};
+/* Where sources with the right flags stand while the root is built, below the skeleton. */
+#define FROM_ETC ".from-etc"
+#define FROM_DEV ".from-dev"
+#define FROM_EMPTY ".from-empty"
 
 static int
 root_fail(struct root *root, int negative, const char *what, const char *path)
@@ -85,6 +87,37 @@ place(struct root *root, int mount_fd, const char *path)
 	return r < 0 ? root_fail(root, r, "mount", path) : 0;
 }
 
+/* Binds SOURCE of the skeleton on PATH of the skeleton; the new mount inherits the source's flags. Both are
+ * reached through our descriptor: the skeleton lies over "/", where no path leads. */
+static int
+bind_inherited(struct root *root, const char *source, const char *path)
+{
+	char from[320], to[320];
+	(void)snprintf(from, sizeof(from), "/proc/self/fd/%d/%s", root->fd, source);
+	(void)snprintf(to, sizeof(to), "/proc/self/fd/%d%s", root->fd, path);
+	return mount(from, to, NULL, MS_BIND, NULL) < 0 ? root_fail(root, -errno, "mount", path) : 0;
+}
+
+/* Puts a clone of the host's PATH at the skeleton's NAME, for bind_inherited. */
+static int
+add_source(struct root *root, const char *path, const char *name, uint64_t attrs)
+{
+	if (mkdirat(root->fd, name, 0700) < 0)
+		return root_fail(root, -errno, "make", name);
+	_cleanup_close_ int fd = mounts_clone(AT_FDCWD, path, attrs);
+	int r = fd < 0 ? fd : mounts_place(fd, root->fd, name);
+	return r < 0 ? root_fail(root, r, "mount", path) : 0;
+}
+
+static void
+drop_source(struct root *root, const char *name)
+{
+	char path[64];
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", root->fd, name);
+	(void)umount2(path, MNT_DETACH);
+	(void)unlinkat(root->fd, name, AT_REMOVEDIR);
+}
+
 /* ---- file systems ---- */
 
 static int
@@ -131,37 +164,46 @@ add_scratch_directory(struct root *root, const char *name, const char *path, mod
 	return place(root, mounts_clone(root->scratch, name, MNT_NOSUID | MNT_NODEV), path);
 }
 
+/* /var/tmp and /dev/shm are links into /tmp: one mount less each, the same size limit anyway. */
 static int
 add_scratch(struct root *root)
 {
-	static const struct {
-		const char *name, *path;
-		mode_t mode;
-	} dirs[] = {{"tmp", "/tmp", 01777}, {"vartmp", "/var/tmp", 01777}, {"home", PLAN_HOME, 0755},
-	    {"run", "/run", 0755}, {"shm", "/dev/shm", 01777}};
-	int r = 0;
-	for (size_t i = 0; i < ARRAY_LEN(dirs) && r == 0; i++)
-		r = add_scratch_directory(root, dirs[i].name, dirs[i].path, dirs[i].mode);
+	int r = add_scratch_directory(root, "tmp", "/tmp", 01777);
+	if (r == 0)
+		r = add_scratch_directory(root, "home", PLAN_HOME, 0755);
+	if (r == 0 && (mkdirat(root->scratch, "tmp/.shm", 0700) < 0 ||
+	        fchownat(root->scratch, "tmp/.shm", root->uid, root->gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+	        fchmodat(root->scratch, "tmp/.shm", 01777, 0) < 0))
+		r = root_fail(root, -errno, "make", "/dev/shm");
 	return r;
 }
 
 /* ---- the host's files ---- */
 
 static int
+add_bind(struct root *root, const struct json *bind)
+{
+	const char *from = json_get_str(bind, "from", "");
+	const char *to = json_get_str(bind, "to", "");
+	int r = json_get_bool(bind, "file", false) ? make_file(root, to, "") : make_directory(root, to);
+	if (r < 0)
+		return r;
+	if (strncmp(from, "/etc/", 5) == 0) {
+		char source[256];
+		(void)snprintf(source, sizeof(source), FROM_ETC "/%s", from + 5);
+		return bind_inherited(root, source, to);
+	}
+	return place(root, mounts_clone(AT_FDCWD, from, MNT_RDONLY | MNT_NOSUID | MNT_NODEV), to);
+}
+
+static int
 add_binds(struct root *root, const struct json *binds)
 {
-	for (size_t i = 0; i < json_len(binds); i++) {
-		const struct json *bind = json_at(binds, i);
-		const char *from = json_get_str(bind, "from", "");
-		const char *to = json_get_str(bind, "to", "");
-		int r = json_get_bool(bind, "file", false) ? make_file(root, to, "") : make_directory(root, to);
-		if (r < 0)
-			return r;
-		r = place(root, mounts_clone(AT_FDCWD, from, MNT_RDONLY | MNT_NOSUID | MNT_NODEV), to);
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	int r = add_source(root, "/etc", FROM_ETC, MNT_RDONLY | MNT_NOSUID | MNT_NODEV | MNT_NOEXEC);
+	for (size_t i = 0; i < json_len(binds) && r == 0; i++)
+		r = add_bind(root, json_at(binds, i));
+	drop_source(root, FROM_ETC);
+	return r;
 }
 
 static int
@@ -191,18 +233,23 @@ add_links_and_files(struct root *root, const struct json *plan)
 static int
 add_devices(struct root *root)
 {
-	static const char *const devices[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random",
-	    "/dev/urandom"};
+	static const char *const devices[] = {"null", "zero", "full", "random", "urandom"};
 	static const char *const links[][2] = {{"/proc/self/fd", "dev/fd"}, {"/proc/self/fd/0", "dev/stdin"},
-	    {"/proc/self/fd/1", "dev/stdout"}, {"/proc/self/fd/2", "dev/stderr"}, {"pts/ptmx", "dev/ptmx"}};
+	    {"/proc/self/fd/1", "dev/stdout"}, {"/proc/self/fd/2", "dev/stderr"}, {"pts/ptmx", "dev/ptmx"},
+	    {"/tmp/.shm", "dev/shm"}};
 	static const char *const pts[] = {"newinstance", NULL, "ptmxmode", "0666", "mode", "0620", NULL};
 	int r = make_directory(root, "/dev/pts");
+	if (r == 0)
+		r = add_source(root, "/dev", FROM_DEV, MNT_NOSUID | MNT_NOEXEC);
 	for (size_t i = 0; i < ARRAY_LEN(devices) && r == 0; i++) {
-		r = make_file(root, devices[i], "");
+		char source[64], path[64];
+		(void)snprintf(source, sizeof(source), FROM_DEV "/%s", devices[i]);
+		(void)snprintf(path, sizeof(path), "/dev/%s", devices[i]);
+		r = make_file(root, path, "");
 		if (r == 0)
-			r = place(root, mounts_clone(AT_FDCWD, devices[i], MNT_NOSUID | MNT_NOEXEC),
-			    devices[i]);
+			r = bind_inherited(root, source, path);
 	}
+	drop_source(root, FROM_DEV);
 	for (size_t i = 0; i < ARRAY_LEN(links) && r == 0; i++)
 		if (symlinkat(links[i][0], root->fd, links[i][1]) < 0)
 			r = root_fail(root, -errno, "link", links[i][1]);
@@ -212,26 +259,40 @@ add_devices(struct root *root)
 	return fd < 0 ? fd : place(root, fd, "/dev/pts");
 }
 
-/* Names below /proc that tell about the host and that no program needs: replaced by emptiness. */
+/* An empty file and an empty directory, on a read-only mount of their own. */
+static int
+add_emptiness(struct root *root)
+{
+	int r = make_directory(root, "/.empty/directory");
+	if (r == 0)
+		r = make_file(root, "/.empty/file", "");
+	if (r == 0 && mkdirat(root->fd, FROM_EMPTY, 0700) < 0)
+		r = root_fail(root, -errno, "make", FROM_EMPTY);
+	if (r < 0)
+		return r;
+	return place(root, mounts_clone(root->fd, ".empty",
+	    MNT_RDONLY | MNT_NOSUID | MNT_NODEV | MNT_NOEXEC), "/" FROM_EMPTY);
+}
+
+/* Names below /proc that tell about the host and that no program needs: replaced by emptiness. What only
+ * root could read (kcore, kmsg, timer_list, sysrq-trigger) is refused by its mode: no id in here is the
+ * host's root. */
 static int
 mask_proc(struct root *root)
 {
-	static const char *const files[] = {"kcore", "keys", "key-users", "kallsyms", "timer_list",
-	    "sysrq-trigger", "cmdline", "config.gz", "kmsg", "interrupts"};
+	static const char *const files[] = {"keys", "key-users", "kallsyms", "cmdline", "config.gz",
+	    "interrupts"};
 	static const char *const dirs[] = {"acpi", "scsi", "bus", "fs", "irq", "driver"};
-	int r = make_file(root, "/.empty-file", "");
-	if (r == 0)
-		r = make_directory(root, "/.empty");
+	int r = add_emptiness(root);
 	char path[64];
 	struct stat st;
 	for (size_t i = 0; i < ARRAY_LEN(files) + ARRAY_LEN(dirs) && r == 0; i++) {
 		bool file = i < ARRAY_LEN(files);
 		(void)snprintf(path, sizeof(path), "/proc/%s", file ? files[i] : dirs[i - ARRAY_LEN(files)]);
-		if (fstatat(root->fd, path + 1, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			continue;
-		r = place(root, mounts_clone(root->fd, file ? ".empty-file" : ".empty",
-		    MNT_RDONLY | MNT_NOSUID | MNT_NODEV | MNT_NOEXEC), path);
+		if (fstatat(root->fd, path + 1, &st, AT_SYMLINK_NOFOLLOW) == 0)
+			r = bind_inherited(root, file ? FROM_EMPTY "/file" : FROM_EMPTY "/directory", path);
 	}
+	drop_source(root, FROM_EMPTY);
 	return r;
 }
 
@@ -341,42 +402,44 @@ finish_skeleton(struct root *root)
 }
 
 int
-root_build(const struct json *plan, uid_t command_uid, gid_t command_gid, int workspace_fd,
-    int *ret_upper_fd, struct json *evidence, struct error *err)
+root_begin(struct root *root, const struct json *view, struct json *evidence)
 {
-	struct root root = {.fd = -1, .scratch = -1, .uid = command_uid, .gid = command_gid, .err = err};
+	root->fd = root->scratch = -1;
+	int r = mount_skeleton(root);
+	if (r == 0)
+		r = add_binds(root, json_get(view, "binds"));
+	if (r == 0)
+		r = add_links_and_files(root, view);
+	if (r == 0)
+		r = make_file(root, "/.canary", "unreachable\n");
+	if (r == 0)
+		r = make_directory(root, "/run");
+	if (r == 0)
+		r = add_devices(root);
+	return r < 0 ? r : add_proc(root, evidence);
+}
+
+int
+root_finish(struct root *root, const struct json *plan, int workspace_fd, int *ret_upper_fd)
+{
 	const struct json *workspace = json_get(plan, "workspace");
 	bool staged = strcmp(json_get_str(workspace, "mode", ""), "staged") == 0;
 	*ret_upper_fd = -1;
-	int r = mount_skeleton(&root);
+	int r = mount_scratch(root, json_get(plan, "scratch"));
 	if (r == 0)
-		r = mount_scratch(&root, json_get(plan, "scratch"));
-	if (r == 0)
-		r = add_binds(&root, json_get(plan, "binds"));
-	if (r == 0)
-		r = add_links_and_files(&root, plan);
-	if (r == 0)
-		r = make_file(&root, "/.canary", "unreachable\n");
-	if (r == 0)
-		r = add_devices(&root);
-	if (r == 0)
-		r = add_scratch(&root);
-	if (r == 0)
-		r = add_proc(&root, evidence);
+		r = add_scratch(root);
 	if (r == 0 && workspace != NULL)
-		r = add_workspace_layers(&root, workspace, workspace_fd);
+		r = add_workspace_layers(root, workspace, workspace_fd);
 	if (r == 0) {
-		r = mounts_become_root(root.fd);
+		r = mounts_become_root(root->fd);
 		if (r < 0)
-			r = root_fail(&root, r, "pivot into", "/");
+			r = root_fail(root, r, "pivot into", "/");
 	}
 	if (r == 0 && staged)
-		r = mount_overlay(&root, ret_upper_fd);
+		r = mount_overlay(root, ret_upper_fd);
 	if (r == 0)
-		r = finish_skeleton(&root);
-	if (root.fd >= 0)
-		(void)close(root.fd);
-	if (root.scratch >= 0)
-		(void)close(root.scratch);
+		r = finish_skeleton(root);
+	(void)close(TAKE_FD(root->fd));
+	(void)close(TAKE_FD(root->scratch));
 	return r;
 }

@@ -1,13 +1,24 @@
 /* Builds the sandbox's root file system and moves into it. */
 #pragma once
 
+#include <sys/types.h>
+
 #include "base/error.h"
 #include "base/json.h"
 #include "base/macros.h"
 
-/* Builds the root that PLAN describes in this (new) mount namespace and pivots into it. Scratch is
- * owned by COMMAND_UID:GID. WORKSPACE_FD is a detached mount, or -1. With a staged workspace
- * *RET_UPPER_FD is the overlay's upper directory (owned), else -1. Facts for the receipt go into
- * EVIDENCE. 0 or -errno. */
-int root_build(const struct json *plan, uid_t command_uid, gid_t command_gid, int workspace_fd,
-    int *ret_upper_fd, struct json *evidence, struct error *err) MUST_CHECK;
+struct root {
+	int fd;             /* the skeleton's mount; owned between begin and finish */
+	int scratch;        /* the scratch mount, likewise */
+	uid_t uid;          /* who owns scratch; set before root_finish */
+	gid_t gid;
+	struct error *err;  /* where failures are explained; set before root_begin */
+};
+
+/* Everything that needs no policy, from the members "binds", "links" and "files" of VIEW, in this (new)
+ * mount namespace. Facts for the receipt go into EVIDENCE. 0 or -errno. */
+int root_begin(struct root *root, const struct json *view, struct json *evidence) MUST_CHECK;
+/* Scratch and workspace as PLAN says, then the pivot. WORKSPACE_FD is a detached mount, or -1. With a
+ * staged workspace *RET_UPPER_FD is the overlay's upper directory (owned), else -1. 0 or -errno. */
+int root_finish(struct root *root, const struct json *plan, int workspace_fd, int *ret_upper_fd)
+    MUST_CHECK;

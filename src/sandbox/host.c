@@ -104,6 +104,7 @@ host_view(uid_t uid, gid_t gid)
 		add_tree(binds, links, top_level[i]);
 	add_etc(binds, links);
 	add_link(links, "/etc/mtab", "/proc/self/mounts");
+	add_link(links, "/var/tmp", "../tmp");
 	add_written(files, uid, gid);
 	(void)json_set(view, "binds", binds);
 	(void)json_set(view, "links", links);

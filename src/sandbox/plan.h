@@ -1,10 +1,10 @@
 /* What the supervisor and rf-init say to each other, over a socket pair (ipc/msg.h) that only they
  * hold. rf-init trusts it; nothing that the agent controls is interpreted here beyond being copied.
  *
- * INIT_PLAN →     {"ids":{"init":N,"command":N,"groups":bool}, "hostname",
- *                  "scratch":{"bytes","inodes"}, "binds":[{"from","to","file":bool}],
- *                  "links":[{"path","target"}], "files":[{"path","text"}],
- *                  "workspace":{"mode":"staged|direct","path","dev","ino"}?,
+ * INIT_VIEW →     {"ids":{"init","command","init_group","command_group","groups":bool}, "hostname",
+ *                  "binds":[{"from","to","file":bool}], "links":[{"path","target"}],
+ *                  "files":[{"path","text"}]}: what needs no policy
+ * INIT_PLAN →     {"scratch":{"bytes","inodes"}, "workspace":{"mode","path","dev","ino"}?,
  *                  "rlimits":{"open_files","processes","file_bytes","data_bytes","cpu_s"},
  *                  "argv":[], "env":[], "program", "cwd", "fds":{"cgroups":N,"workspace":bool}}
  *                 fds: filter, stdin, stdout, stderr, cgroup entries…, workspace mount?
@@ -17,7 +17,8 @@
 #pragma once
 
 enum init_msg {
-	INIT_PLAN = 200,
+	INIT_VIEW = 200,
+	INIT_PLAN,
 	INIT_READY,
 	INIT_GO,
 	INIT_FAILED,

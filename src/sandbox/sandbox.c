@@ -132,6 +132,27 @@ choose_ids(struct sandbox *sandbox, struct error *err)
 	return 0;
 }
 
+static struct json *
+make_ids(const struct sandbox *sandbox)
+{
+	struct json *ids = json_new_object();
+	(void)json_set_int(ids, "init", sandbox->inner_init_uid);
+	(void)json_set_int(ids, "command", sandbox->inner_uid);
+	(void)json_set_int(ids, "init_group", sandbox->inner_init_gid);
+	(void)json_set_int(ids, "command_group", sandbox->inner_gid);
+	(void)json_set_bool(ids, "groups", !sandbox->host->rootless);
+	return ids;
+}
+
+static int
+send_view(struct sandbox *sandbox)
+{
+	_cleanup_json_ struct json *view = json_copy(sandbox->host->view);
+	(void)json_set(view, "ids", make_ids(sandbox));
+	(void)json_set_str(view, "hostname", "sandbox");
+	return msg_send(sandbox->control, INIT_VIEW, 0, view, NULL, 0);
+}
+
 static int
 explain_spawn(int negative, struct error *err)
 {
@@ -164,7 +185,10 @@ start_init(struct sandbox *sandbox, struct error *err)
 	r = process_map_ids(sandbox->pid, sandbox->inner_uid, sandbox->command_uid, sandbox->inner_gid,
 	    sandbox->host->rootless ? getgid() : sandbox->command_uid, sandbox->host->rootless ? 1 : 2,
 	    sandbox->host->rootless);
-	return r < 0 ? explain_spawn(r, err) : 0;
+	if (r < 0)
+		return explain_spawn(r, err);
+	r = send_view(sandbox);
+	return r < 0 ? error_set_errno(err, -r, "sandbox_failed", "rf-init does not listen") : 0;
 }
 
 int
@@ -234,18 +258,6 @@ make_rlimits(const struct sandbox *sandbox, const struct json *limits)
 	return r;
 }
 
-static struct json *
-make_ids(const struct sandbox *sandbox)
-{
-	struct json *ids = json_new_object();
-	(void)json_set_int(ids, "init", sandbox->inner_init_uid);
-	(void)json_set_int(ids, "command", sandbox->inner_uid);
-	(void)json_set_int(ids, "init_group", sandbox->inner_init_gid);
-	(void)json_set_int(ids, "command_group", sandbox->inner_gid);
-	(void)json_set_bool(ids, "groups", !sandbox->host->rootless);
-	return ids;
-}
-
 /* As root the workspace's owner must appear as the sandbox's user: an idmapped mount. A user owns
  * what is theirs already, and rf-init mounts it by path. Returns the mount, -1 for none, or -errno. */
 static int
@@ -292,18 +304,16 @@ make_plan(const struct sandbox *sandbox, const struct sandbox_order *order, unsi
     bool workspace_mount)
 {
 	const struct json *limits = json_get(order->config, "limits");
-	struct json *plan = json_copy(sandbox->host->view);
+	struct json *plan = json_new_object();
 	struct json *scratch = json_new_object(), *fds = json_new_object();
 	int64_t bytes = json_get_int(limits, "disk_bytes", SCRATCH_DEFAULT);
 	(void)json_set_int(scratch, "bytes", bytes);
 	(void)json_set_int(scratch, "inodes", MAX(bytes / BYTES_PER_INODE, 1024));
 	(void)json_set_int(fds, "cgroups", groups);
 	(void)json_set_bool(fds, "workspace", workspace_mount);
-	(void)json_set(plan, "ids", make_ids(sandbox));
 	(void)json_set(plan, "scratch", scratch);
 	(void)json_set(plan, "fds", fds);
 	(void)json_set(plan, "rlimits", make_rlimits(sandbox, limits));
-	(void)json_set_str(plan, "hostname", "sandbox");
 	(void)json_set(plan, "argv", json_copy(order->argv));
 	(void)json_set(plan, "env", make_env(order->env));
 	(void)json_set_str(plan, "program", order->program);
