@@ -170,6 +170,7 @@ leave(struct supervisor *s)
 		(void)snprintf(name, sizeof(name), "run/%s.sock", socket_names[i]);
 		(void)unlinkat(s->state_fd, name, 0);
 	}
+	spare_drop(s);
 	programs_stop(s);
 	s->sandboxes = sandbox_host_free(s->sandboxes);
 	/* Free for the next before we say that we are gone. */

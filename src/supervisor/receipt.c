@@ -26,21 +26,34 @@ add_lock(struct json *locks, const char *name, const char *value, const char *st
 	(void)json_push(locks, lock);
 }
 
+#define NAMESPACES 7
+static const char *const namespaces[NAMESPACES][2] = {{"user", "user-ns"}, {"pid", "pid-ns"},
+    {"mnt", "mount-ns"}, {"net", "net-ns"}, {"ipc", "ipc-ns"}, {"uts", "uts-ns"},
+    {"cgroup", "cgroup-ns"}};
+
+/* Our own, which do not change: read once. */
+static const char *
+own_namespace(size_t i)
+{
+	static char own[NAMESPACES][64];
+	char path[40];
+	if (own[i][0] == 0) {
+		(void)snprintf(path, sizeof(path), "/proc/self/ns/%s", namespaces[i][0]);
+		ssize_t n = readlink(path, own[i], sizeof(own[i]) - 1);
+		own[i][n < 0 ? 0 : n] = 0;
+	}
+	return own[i];
+}
+
 static void
 add_namespaces(struct json *locks, const struct json *evidence)
 {
-	static const char *const names[][2] = {{"user", "user-ns"}, {"pid", "pid-ns"}, {"mnt", "mount-ns"},
-	    {"net", "net-ns"}, {"ipc", "ipc-ns"}, {"uts", "uts-ns"}, {"cgroup", "cgroup-ns"}};
 	const struct json *ids = json_get(evidence, "namespaces");
-	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		char own_path[40], own[64];
-		const char *id = json_get_str(ids, names[i][0], NULL);
-		(void)snprintf(own_path, sizeof(own_path), "/proc/self/ns/%s", names[i][0]);
-		ssize_t n = readlink(own_path, own, sizeof(own) - 1);
-		own[n < 0 ? 0 : n] = 0;
+	for (size_t i = 0; i < NAMESPACES; i++) {
+		const char *id = json_get_str(ids, namespaces[i][0], NULL), *own = own_namespace(i);
 		/* A namespace of its own only if it is another than ours. */
-		if (id != NULL && n > 0 && strcmp(id, own) != 0)
-			add_lock(locks, names[i][1], id, NULL, "kernel");
+		if (id != NULL && own[0] != 0 && strcmp(id, own) != 0)
+			add_lock(locks, namespaces[i][1], id, NULL, "kernel");
 	}
 }
 
@@ -59,11 +72,10 @@ add_limit(struct json *limits, const char *name, int64_t value, const char *by, 
 
 /* Limits that a control group holds, or what stands in for it, as lock terms and as values. */
 static void
-add_group_limits(struct json *locks, struct json *limits, const struct sandbox *sandbox,
+add_group_limits(struct json *locks, struct json *limits, const struct json *group,
     const struct json *config)
 {
 	const struct json *set = json_get(config, "limits");
-	_cleanup_json_ struct json *group = sandbox->group == NULL ? NULL : cgroup_evidence(sandbox->group);
 	const char *version = json_get_str(group, "version", "");
 	const char *by = strcmp(version, "v1") == 0 ? "cgroup v1" : "cgroup v2";
 	int64_t memory = json_get_int(group, "memory_bytes", 0);
@@ -125,11 +137,12 @@ receipt_make(const struct sandbox *sandbox, const struct json *config, const str
 	if (strcmp(json_get_str(evidence, "capabilities", ""), "none") == 0)
 		add_lock(locks, "no-caps", NULL, NULL, "kernel");
 	(void)json_set_str(receipt, "proc", json_get_str(evidence, "proc", "absent"));
-	add_group_limits(locks, limits, sandbox, config);
+	struct json *group = sandbox->group == NULL ? NULL : cgroup_evidence(sandbox->group);
+	add_group_limits(locks, limits, group, config);
 	(void)json_set(receipt, "locks", locks);
 	(void)json_set(receipt, "limits", limits);
-	if (sandbox->group != NULL)
-		(void)json_set(receipt, "cgroup", cgroup_evidence(sandbox->group));
+	if (group != NULL)
+		(void)json_set(receipt, "cgroup", group);
 	return receipt;
 }
 

@@ -110,6 +110,7 @@ run_free(struct run *run)
 	if (run->upper_fd >= 0)
 		(void)close(run->upper_fd);
 	free(run);
+	spare_refill_later(s);
 	clients_consider_idle(s);
 }
 

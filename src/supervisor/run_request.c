@@ -183,7 +183,7 @@ run_on_request(struct conn *conn, struct msg *m)
 	if (r == 0)
 		run_mark(run, "proposed", clock_monotonic_ns());
 	if (r == 0)
-		r = sandbox_spawn(s->sandboxes, run->sandbox_id, &run->sandbox, &err);
+		r = spare_take(s, run->sandbox_id, &run->sandbox, &err);
 	if (r == 0)
 		run_mark(run, "spawned", clock_monotonic_ns());
 	if (r == 0 && watch_sandbox(run) < 0)

@@ -2,7 +2,8 @@
  *
  *   main.c      start and leave              programs.c  rf-arbiter, rf-ledger: start, restart
  *   clients.c   what the CLI may ask         run.c       one run, from request to result
- *   receipt.c   evidence → receipt, floor    commit.c    letting a staged workspace out */
+ *   receipt.c   evidence → receipt, floor    commit.c    letting a staged workspace out
+ *   spare.c     the next sandbox, begun ahead */
 #pragma once
 
 #include <stdbool.h>
@@ -37,6 +38,8 @@ struct supervisor {
 	struct watch *accepting;
 	struct sandbox_host *sandboxes;
 	struct sibling arbiter, ledger;
+	struct sandbox *spare; /* begun, waiting for a plan; or NULL */
+	struct timer *refill;
 	unsigned restarts;
 	int64_t restarts_since_ns;
 	struct run *runs; /* list */
@@ -55,6 +58,14 @@ struct supervisor {
 int programs_start(struct supervisor *s, struct error *err) MUST_CHECK;
 /* Ends the conversations; the programs see end of file, finish and leave. Waits for them. */
 void programs_stop(struct supervisor *s);
+
+/* spare.c */
+
+/* A sandbox called ID, begun ahead if there is one. 0 or -errno with ERR. */
+int spare_take(struct supervisor *s, const char *id, struct sandbox **ret, struct error *err) MUST_CHECK;
+/* Begins the next one soon, off the path of whatever runs now. */
+void spare_refill_later(struct supervisor *s);
+void spare_drop(struct supervisor *s);
 
 /* clients.c */
 
