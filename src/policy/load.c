@@ -70,7 +70,7 @@ check_exec(struct field_reader *rd, struct rule *rule)
 			return field_error(rd, programs, "program: \"%.100s\": a pattern may stand only in a deny "
 			    "rule; name the programs", rule->programs.items[i]);
 	rule->bounds_argv = rule->subcommands.mode != LIST_ABSENT || rule->options.mode != LIST_ABSENT ||
-	    rule->operands.mode != LIST_ABSENT;
+	    rule->operands.mode != LIST_ABSENT || rule->with_options.mode != LIST_ABSENT;
 	bool git = false;
 	for (size_t i = 0; i < rule->programs.n; i++) {
 		const char *slash = strrchr(rule->programs.items[i], '/');

@@ -103,13 +103,15 @@ struct walk {
 	const struct rule *rule;
 	bool named;   /* the subcommand has been seen, or the rule has none */
 	bool literal; /* after "--": no more options */
+	bool with;    /* an option of with_options has been seen, or the rule has none */
 };
 
 static bool
-option_permitted(const struct walk *w, const char *arg, const char *next, bool *ret_takes)
+option_permitted(struct walk *w, const char *arg, const char *next, bool *ret_takes)
 {
 	const struct list *options = &w->rule->options;
-	*ret_takes = false;
+	if (option_listed(&w->rule->with_options, arg, next, ret_takes))
+		return w->with = true;
 	if (options->mode == LIST_ANY)
 		return w->named;
 	if (options->mode != LIST_ITEMS)
@@ -136,7 +138,8 @@ operand_permitted(struct walk *w, const char *arg)
 static bool
 arguments_permitted(const struct rule *rule, const struct json *argv)
 {
-	struct walk w = {.rule = rule, .named = rule->subcommands.mode == LIST_ABSENT};
+	struct walk w = {.rule = rule, .named = rule->subcommands.mode == LIST_ABSENT,
+	    .with = rule->with_options.mode == LIST_ABSENT};
 	size_t n = json_len(argv);
 	for (size_t i = 1; i < n; i++) {
 		const char *arg = json_str(json_at(argv, i), NULL);
@@ -153,7 +156,7 @@ arguments_permitted(const struct rule *rule, const struct json *argv)
 			return false;
 		i += takes;
 	}
-	return w.named || rule->subcommands.mode == LIST_ANY;
+	return w.with && (w.named || rule->subcommands.mode == LIST_ANY);
 }
 
 static bool
@@ -255,5 +258,6 @@ exec_touches(const struct rule *rule, const struct subject *s)
 		return false;
 	return some_argument(&rule->subcommands, s->argv, text_same) &&
 	    some_argument(&rule->options, s->argv, option_touched) &&
+	    some_argument(&rule->with_options, s->argv, option_touched) &&
 	    some_argument(&rule->operands, s->argv, operand_touched) && env_touched(&rule->env, s->env);
 }

@@ -44,7 +44,7 @@ struct rule {
 	const char *credential;
 	struct limits limits;
 	/* exec */
-	struct list programs, subcommands, options, operands, env;
+	struct list programs, subcommands, options, with_options, operands, env;
 	/* net, http, git */
 	struct list hosts, addresses;
 	struct ports ports;
@@ -65,7 +65,7 @@ struct rule {
 	/* compiled */
 	enum action_kind kind;
 	enum verdict effect;
-	bool bounds_argv; /* exec: some of subcommands, options, operands is given */
+	bool bounds_argv; /* exec: some field about arguments is given */
 	struct review_terms terms;
 	const struct node *node;
 };

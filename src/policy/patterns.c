@@ -463,6 +463,13 @@ check_path_pattern(const char *text)
 }
 
 const char *
+check_header(const char *text)
+{
+	size_t n = word_span(text, "-_*");
+	return n > 0 && text[n] == 0 ? NULL : "the name of a header; * is any run of characters";
+}
+
+const char *
 check_method(const char *text)
 {
 	for (const char *p = text; *p != 0; p++)

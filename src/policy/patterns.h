@@ -22,6 +22,7 @@ const char *check_operand(const char *text);
 const char *check_env(const char *text);
 const char *check_host_pattern(const char *text);
 const char *check_path_pattern(const char *text);
+const char *check_header(const char *text);
 const char *check_method(const char *text);
 const char *check_content_type(const char *text);
 const char *check_relation(const char *text);
