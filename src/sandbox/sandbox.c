@@ -20,6 +20,7 @@
 
 #define SCRATCH_DEFAULT (256LL << 20)
 #define BYTES_PER_INODE 4096
+#define BACKSTOP_PROCESSES 8
 
 struct sandbox_host {
 	bool rootless;
@@ -248,10 +249,13 @@ make_rlimits(const struct sandbox *sandbox, const struct json *limits)
 	unsigned have = cgroup_host_controllers(sandbox->host->cgroups);
 	int64_t processes = json_get_int(limits, "processes", 0);
 	(void)json_set_int(r, "open_files", json_get_int(limits, "open_files", 1024));
-	/* rf-init counts too where it shares the command's uid. */
+	/* rf-init counts too where it shares the command's uid. Behind a control group, which counts what it
+	 * refuses, the rlimit is the second lock and a little wider. */
 	if (processes > 0)
-		(void)json_set_int(r, "processes", processes + (sandbox->host->rootless ? 1 : 0));
-	(void)json_set_int(r, "file_bytes", json_get_int(limits, "disk_bytes", SCRATCH_DEFAULT));
+		(void)json_set_int(r, "processes", processes + (sandbox->host->rootless ? 1 : 0) +
+		        (have & 1u << CGROUP_PIDS ? BACKSTOP_PROCESSES : 0));
+	/* One page more than scratch holds: there the answer is "no space", not a signal. */
+	(void)json_set_int(r, "file_bytes", json_get_int(limits, "disk_bytes", SCRATCH_DEFAULT) + 4096);
 	if (!(have & 1u << CGROUP_MEMORY))
 		(void)json_set_int(r, "data_bytes", json_get_int(limits, "memory_bytes", 0));
 	(void)json_set_int(r, "cpu_s", (json_get_int(limits, "cpu_time_ms", 0) + 999) / 1000);
