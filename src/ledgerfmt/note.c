@@ -115,7 +115,11 @@ note_key_parse(const char *text, size_t len, struct note_key *ret)
 		return -EINVAL;
 	memcpy(key.name, text, (size_t)(plus - text));
 	size_t left = len - (size_t)(plus + 1 - text);
-	if (left < 9 || plus[9] != '+' || hex_decode(plus + 1, 4, hash) < 0)
+	char hex[9] = "";
+	if (left < 9 || plus[9] != '+')
+		return -EINVAL;
+	memcpy(hex, plus + 1, 8);
+	if (hex_decode(hex, 4, hash) < 0)
 		return -EINVAL;
 	if (base64_decode(plus + 10, left - 9, typed, sizeof(typed)) != (int)sizeof(typed) ||
 	    typed[0] != ALGORITHM_ED25519)
