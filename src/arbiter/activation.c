@@ -110,7 +110,7 @@ check_name(const struct generation *generation, const struct msg *m, struct erro
 		    "activate: \"%s\" is a built-in policy; give yours another name", generation->name);
 	if (generation->missing != NULL)
 		return error_set(err, EOPNOTSUPP, "policy_not_enforceable",
-		    "activate: this build cannot enforce policy %s: %.400s", generation->name,
+		    "activate: this build cannot enforce policy %s: %s", generation->name,
 		    generation->missing);
 	return 0;
 }

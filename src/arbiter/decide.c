@@ -93,9 +93,6 @@ policy_check(const struct arbiter *arbiter, const struct generation *generation,
 	if (generation->missing != NULL) {
 		error_set(err, EOPNOTSUPP, "policy_not_enforceable", "this build cannot enforce policy %s: %s",
 		    generation->name, generation->missing);
-		for (char *p = err->message; *p != '\0'; p++)
-			if (*p == '\n')
-				*p = p[1] != '\0' ? ';' : '\0';
 		error_remedy(err, "remove those rules or settings, or see ringfence policy capabilities");
 		return -EOPNOTSUPP;
 	}

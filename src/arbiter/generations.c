@@ -35,6 +35,21 @@ generation_unref(struct generation *generation)
 
 /* ---- compiling ---- */
 
+/* LINES with "; " between them; owned, NULL when out of memory. */
+static char *
+one_line(const char *lines)
+{
+	_cleanup_buf_ struct buf out;
+	buf_init(&out, 64 * 1024);
+	for (const char *c = lines; *c != '\0'; c++) {
+		if (*c != '\n')
+			(void)buf_add_char(&out, *c);
+		else if (c[1] != '\0')
+			(void)buf_add_str(&out, "; ");
+	}
+	return buf_failed(&out) ? NULL : strdup(buf_str(&out));
+}
+
 /* What is asked of a policy again and again, worked out once. */
 static int
 generation_describe(struct generation *generation)
@@ -51,7 +66,7 @@ generation_describe(struct generation *generation)
 	    strcmp(json_get_str(generation->sandbox, "workspace", ""), "direct") == 0;
 	generation->two_people = policy_needs_two_people(generation->policy);
 	if (!policy_enforceable(generation->policy, &missing)) {
-		generation->missing = strdup(buf_str(&missing));
+		generation->missing = one_line(buf_str(&missing));
 		if (generation->missing == NULL)
 			return -ENOMEM;
 	}
