@@ -325,22 +325,44 @@ check_decision(const struct field_reader *rd, const struct example *e, const str
 	return 0;
 }
 
+static int
+add_result(const struct field_reader *rd, const struct example *e, const struct decision *d, int failed,
+    struct json *results)
+{
+	struct json *v = json_new_object();
+	(void)json_set_int(v, "line", e->node->line);
+	(void)json_set_str(v, "expected", verdict_words[e->is]);
+	(void)json_set_str(v, "got", verdict_name(d->verdict));
+	(void)json_set_str(v, "rule", d->rule);
+	(void)json_set_bool(v, "ok", failed == 0);
+	(void)json_set_str(v, "message", failed == 0 || rd->err == NULL ? "" : rd->err->message);
+	return json_push(results, v) < 0 ? -ENOMEM : 0;
+}
+
+static int
+run_example(struct field_reader *rd, const struct policy *policy, const struct example *e,
+    struct json *results)
+{
+	struct decision decision;
+	_cleanup_json_ struct json *action = NULL;
+	int r = example_action(rd, policy, e, &action);
+	if (r < 0)
+		return r;
+	policy_decide(policy, action, &decision);
+	r = check_decision(rd, e, &decision);
+	return results != NULL ? add_result(rd, e, &decision, r, results) : r;
+}
+
 int
-examples_run(struct field_reader *rd, struct policy *policy)
+examples_run(struct field_reader *rd, struct policy *policy, struct json *results)
 {
 	struct example *examples = policy->tests_read.items;
 	const struct node *list = tree_get(policy->tree, "tests");
 	const struct node *node = list != NULL ? list->first : NULL;
 	for (size_t i = 0; i < policy->tests_read.n; i++, node = node->next) {
-		struct decision decision;
-		_cleanup_json_ struct json *action = NULL;
 		examples[i].node = node;
 		(void)snprintf(rd->path, sizeof(rd->path), "tests[%zu]", i);
-		int r = example_action(rd, policy, &examples[i], &action);
-		if (r < 0)
-			return r;
-		policy_decide(policy, action, &decision);
-		r = check_decision(rd, &examples[i], &decision);
+		int r = run_example(rd, policy, &examples[i], results);
 		if (r < 0)
 			return r;
 	}

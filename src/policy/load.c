@@ -214,11 +214,14 @@ check_risk(struct field_reader *rd, const struct policy *policy)
 		    (long long)risk->review_at, (long long)risk->deny_at);
 	if (risk->hours.from != FIELD_UNSET && risk->hours.from >= risk->hours.to)
 		return field_error(rd, tree_get(node, "hours"), "risk.hours: \"from\" must be before \"to\"");
+	const struct node *offset = tree_get(tree_get(node, "hours"), "utc_offset_minutes");
+	if (offset != NULL && risk->hours.utc_offset_minutes % 15 != 0)
+		return field_error(rd, offset, "risk.hours.utc_offset_minutes: expected a multiple of 15");
 	return 0;
 }
 
 static int
-compile(struct field_reader *rd, struct policy *policy)
+compile(struct field_reader *rd, struct policy *policy, struct json *tests)
 {
 	int r = compile_review(rd, policy);
 	if (r == 0)
@@ -229,11 +232,12 @@ compile(struct field_reader *rd, struct policy *policy)
 		return r;
 	if (index_build(policy) < 0)
 		return error_set(rd->err, ENOMEM, "out_of_memory", "%s: out of memory", rd->file);
-	return examples_run(rd, policy);
+	return examples_run(rd, policy, tests);
 }
 
 static int
-load_into(struct policy *policy, const char *text, size_t len, const char *name, struct error *err)
+load_into(struct policy *policy, const char *text, size_t len, const char *name, struct json *tests,
+    struct error *err)
 {
 	struct node *tree;
 	int r = tree_parse(text, len, name, &policy->arena, &tree, err);
@@ -243,7 +247,7 @@ load_into(struct policy *policy, const char *text, size_t len, const char *name,
 	struct field_reader rd = {.file = name, .arena = &policy->arena, .err = err};
 	r = field_read(&rd, tree, &policy_shape, policy);
 	if (r == 0)
-		r = compile(&rd, policy);
+		r = compile(&rd, policy, tests);
 	return r;
 }
 
@@ -266,8 +270,9 @@ check_text(const char *text, size_t len, const char *name, struct error *err)
 	return 0;
 }
 
-int
-policy_load(const char *text, size_t len, const char *name, struct policy **ret, struct error *err)
+static int
+load(const char *text, size_t len, const char *name, struct policy **ret, struct json *tests,
+    struct error *err)
 {
 	int r = check_text(text, len, name, err);
 	if (r < 0)
@@ -279,11 +284,32 @@ policy_load(const char *text, size_t len, const char *name, struct policy **ret,
 	uint8_t digest[SHA256_BYTES];
 	sha256(text, len, digest);
 	hex_encode(digest, sizeof(digest), policy->hash);
-	r = load_into(policy, text, len, name, err);
+	r = load_into(policy, text, len, name, tests, err);
 	if (r < 0)
 		policy_free(policy);
 	else
 		*ret = policy;
+	return r;
+}
+
+int
+policy_load(const char *text, size_t len, const char *name, struct policy **ret, struct error *err)
+{
+	return load(text, len, name, ret, /* tests= */ NULL, err);
+}
+
+int
+policy_load_testing(const char *text, size_t len, const char *name, struct policy **ret,
+    struct json **ret_tests, struct error *err)
+{
+	struct json *tests = json_new_array();
+	if (tests == NULL)
+		return error_set(err, ENOMEM, "out_of_memory", "%s: out of memory", name);
+	int r = load(text, len, name, ret, tests, err);
+	if (r < 0)
+		json_free(tests);
+	else
+		*ret_tests = tests;
 	return r;
 }
 

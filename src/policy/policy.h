@@ -92,3 +92,22 @@ bool policy_enforceable(const struct policy *policy, struct buf *missing);
 /* Whether POLICY needs two people who can be told apart (several approvals, or an approver who is
  * not the requester). */
 bool policy_needs_two_people(const struct policy *policy);
+
+/* ---- for `rf-policy` ---- */
+
+/* As policy_load, but a failing example does not keep the policy from loading: each goes to *RET_TESTS,
+ * [{"line","expected","got","rule","ok","message"}]; owned. */
+int policy_load_testing(const char *text, size_t len, const char *name, struct policy **ret,
+    struct json **ret_tests, struct error *err) MUST_CHECK;
+/* The JSON Schema of policy files; owned. */
+struct json *policy_schema(void);
+/* What changes from BEFORE to AFTER; *RET is owned:
+ * {"allowed":[…],"unreviewed":[…],"reviewed":[…],"denied":[…],    each {"before","after","action"}
+ *  "settings":[{"field","before","after"}],"unknown":["rule x changed, but …"]}. 0 or -ENOMEM. */
+int policy_diff(const struct policy *before, const struct policy *after, struct json **ret) MUST_CHECK;
+/* What each rule permits and what it does not bound; owned:
+ * [{"rule","effect","kind","what","notes":[]}]. */
+struct json *policy_capabilities(const struct policy *policy);
+/* Whether WALL_MS (milliseconds since the epoch) lies outside the working hours that the policy names;
+ * false if it names none. For the fact "outside_hours". */
+bool policy_outside_hours(const struct policy *policy, int64_t wall_ms);

@@ -118,3 +118,26 @@ risk_assess(const struct policy *policy, const struct subject *s, bool reversibl
 	ret->risk = MIN(ret->risk, 100);
 	ret->band = band(ret->risk);
 }
+
+/* ---- working hours ---- */
+
+#define MINUTES_DAY (24 * 60)
+
+bool
+policy_outside_hours(const struct policy *policy, int64_t wall_ms)
+{
+	static const char *const days[] = {"thu", "fri", "sat", "sun", "mon", "tue", "wed"};
+	const struct hours *hours = &policy->risk.hours;
+	if (hours->from == FIELD_UNSET)
+		return false;
+	int64_t offset = hours->utc_offset_minutes == FIELD_UNSET ? 0 : hours->utc_offset_minutes;
+	int64_t minutes = wall_ms / 60000 + offset;
+	int64_t day = minutes / MINUTES_DAY, minute = minutes % MINUTES_DAY;
+	if (minute < 0)
+		minute += MINUTES_DAY, day--;
+	/* 1970-01-01 was a Thursday. */
+	const char *name = days[((day % 7) + 7) % 7];
+	bool working = hours->days.mode == LIST_ITEMS ? list_has(&hours->days, name, text_same)
+	                                              : name[0] != 's';
+	return !working || minute < hours->from || minute >= hours->to;
+}
