@@ -232,6 +232,12 @@ start(char *state, const char *socket, bool stay, struct connection *ret, struct
 	return 0;
 }
 
+static bool
+nobody_listens(int r)
+{
+	return r == -ENOENT || r == -ECONNREFUSED || r == -ENOTDIR;
+}
+
 int
 connect_supervisor(enum connect_mode mode, struct connection *ret, struct error *err)
 {
@@ -245,7 +251,7 @@ connect_supervisor(enum connect_mode mode, struct connection *ret, struct error 
 		ret->fd = r;
 		return 0;
 	}
-	if (r != -ENOENT && r != -ECONNREFUSED && r != -ENOTDIR)
+	if (!nobody_listens(r))
 		return error_set_errno(err, -r, "no_supervisor", "%s", socket);
 	if (mode == CONNECT_JOIN)
 		return error_set(
@@ -268,23 +274,42 @@ connect_done(struct connection *c)
 	c->fd = -1;
 }
 
-int
-connect_program(const char *name, enum connect_mode mode, struct error *err)
+/* Starts the programs of our own state directory, and then connects to NAME's socket. */
+static int
+start_and_connect(const char *socket, enum connect_mode mode, struct error *err)
 {
 	struct connection c = CONNECTION_INIT;
+	struct msg reply = MSG_INIT;
 	int r = connect_supervisor(mode, &c, err);
 	if (r < 0)
 		return r;
-	if (c.started) {
-		/* Its sockets exist once it has answered. */
-		struct msg reply = MSG_INIT;
-		r = msg_call(c.fd, MSG_STATUS, NULL, NULL, 0, 10000, &reply, err);
-		msg_done(&reply);
-	}
+	/* Its sockets exist once it has answered. */
+	r = msg_call(c.fd, MSG_STATUS, NULL, NULL, 0, 10000, &reply, err);
+	msg_done(&reply);
 	connect_done(&c);
-	char socket[PATHS_MAX];
-	if (r < 0 || (r = paths_run_socket(name, socket, err)) < 0)
+	if (r < 0)
 		return r;
 	r = msg_connect(socket);
-	return r >= 0 ? r : error_set_errno(err, -r, "no_program", "rf-%s: %s", name, socket);
+	return r >= 0 ? r : error_set_errno(err, -r, "no_program", "%s", socket);
+}
+
+int
+connect_program(const char *name, enum connect_mode mode, struct error *err)
+{
+	char socket[PATHS_MAX], shared[PATHS_MAX];
+	const char *chosen = getenv("RINGFENCE_STATE");
+	int r = paths_run_socket(name, socket, err);
+	if (r < 0)
+		return r;
+	r = msg_connect(socket);
+	if (nobody_listens(r) && geteuid() != 0 && (chosen == NULL || chosen[0] == 0)) {
+		/* A user without programs of their own is one of the people of the machine's. */
+		(void)snprintf(shared, sizeof(shared), "/var/lib/ringfence/run/%s.sock", name);
+		int fd = msg_connect(shared);
+		r = fd >= 0 ? fd : r;
+	}
+	if (r >= 0)
+		return r;
+	return nobody_listens(r) ? start_and_connect(socket, mode, err)
+				 : error_set_errno(err, -r, "no_program", "%s", socket);
 }

@@ -29,6 +29,7 @@ int connect_supervisor(enum connect_mode mode, struct connection *ret, struct er
 /* The supervisor has answered, so it listens: lets others that want to start one look again. */
 void connect_settled(struct connection *c);
 void connect_done(struct connection *c);
-/* The socket NAME ("arbiter") of the running programs, which are started first if MODE says so.
+/* The socket NAME ("arbiter") of the running programs, which are started first if MODE says so. Users
+ * without programs of their own, and without RINGFENCE_STATE, reach root's.
  * A blocking fd, or -errno. */
 int connect_program(const char *name, enum connect_mode mode, struct error *err) MUST_CHECK;

@@ -222,7 +222,7 @@ on_done(struct session *s, struct msg *m)
 	cleanup_close(&result->upper_fd);
 	result->upper_fd = msg_take_fd(m, 0);
 	result->done = TAKE_PTR(m->body);
-	if (json_type(json_get(result->done, "error")) == JSON_OBJECT)
+	if (result->error.code[0] == 0 && json_type(json_get(result->done, "error")) == JSON_OBJECT)
 		msg_error_read(result->done, &result->error);
 	s->phase = ENDED;
 }
