@@ -31,7 +31,7 @@ describe_good(const struct verify_result *r, const struct verify_options *option
 	add_plural(out, r->records, "record");
 	(void)buf_addf(out, " in %u segment%s, chain whole, ", r->segments, r->segments == 1 ? "" : "s");
 	add_plural(out, r->checkpoints, "checkpoint");
-	(void)buf_addf(out, " hold\n    %s, key %s (%s)\n", r->origin, key,
+	(void)buf_addf(out, " verified\n    %s, key %s (%s)\n", r->origin, key,
 	    r->key_given ? "given" : "from the ledger's own directory: pin it with --key");
 	if (r->first > 0)
 		(void)buf_addf(out, "    a part: begins at record %llu\n", (unsigned long long)r->first);

@@ -54,7 +54,8 @@ history_origin(int dir_fd, char ret[NOTE_NAME_MAX], struct error *err)
 
 /* The latest note, if it is a checkpoint signed by KEY. 1, 0 if there is none, -EUCLEAN. */
 static int
-last_checkpoint(int dir_fd, const struct note_key *key, struct checkpoint *ret, struct error *err)
+last_checkpoint(int dir_fd, const struct note_key *key, struct checkpoint *ret, struct buf *ret_note,
+    struct error *err)
 {
 	char note[NOTE_BYTES_MAX];
 	size_t body;
@@ -71,6 +72,8 @@ last_checkpoint(int dir_fd, const struct note_key *key, struct checkpoint *ret, 
 		return damaged(err, "its last checkpoint is not signed by its key");
 	if (strcmp(ret->origin, key->name) != 0)
 		return damaged(err, "its last checkpoint is another ledger's");
+	if (buf_add(ret_note, note, (size_t)n) < 0)
+		return error_set(err, ENOMEM, "no_memory", "out of memory");
 	return 1;
 }
 
@@ -151,12 +154,12 @@ walk_history(int dir_fd, struct walk *w, uint32_t segment, int64_t offset, uint3
 }
 
 int
-history_load(int dir_fd, const struct note_key *key, const struct history_end *end, struct merkle *ret,
-    struct error *err)
+history_load(int dir_fd, const struct note_key *key, const struct history_end *end,
+    struct merkle *ret, struct buf *ret_note, struct error *err)
 {
 	struct checkpoint checkpoint;
 	struct frontier f;
-	int r = last_checkpoint(dir_fd, key, &checkpoint, err);
+	int r = last_checkpoint(dir_fd, key, &checkpoint, ret_note, err);
 	if (r < 0)
 		return r;
 	bool have = r == 1;
@@ -172,7 +175,9 @@ history_load(int dir_fd, const struct note_key *key, const struct history_end *e
 	memcpy(w.head, f.head, SHA256_BYTES);
 	r = walk_history(dir_fd, &w, f.segment, f.offset, end->segment, err);
 	if (r == 0 && (ret->size != end->size || memcmp(w.head, end->head, SHA256_BYTES) != 0))
-		return damaged(err, "its end is not where its writer left it");
+		r = damaged(err, "its end is not where its writer left it");
+	if (r < 0 || (have && checkpoint.size < end->size))
+		buf_clear(ret_note);
 	return r;
 }
 

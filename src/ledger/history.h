@@ -3,6 +3,7 @@
 
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/error.h"
 #include "base/macros.h"
 #include "ledgerfmt/merkle.h"
@@ -19,9 +20,9 @@ struct history_end {
 /* The origin line for checkpoints, from the genesis record. 0, -EUCLEAN if there is none, -errno. */
 int history_origin(int dir_fd, char ret[NOTE_NAME_MAX], struct error *err) MUST_CHECK;
 /* The tree up to END: from the frontier file where a checkpoint signed by KEY vouches for it, and the
- * records after it; else from all records. -EUCLEAN if the records do not match the chain, END, or
- * the last checkpoint. */
+ * records after it; else from all records. If the last checkpoint covers them all, its note is
+ * appended to RET_NOTE. -EUCLEAN if the records do not match the chain, END, or the last checkpoint. */
 int history_load(int dir_fd, const struct note_key *key, const struct history_end *end,
-    struct merkle *ret, struct error *err) MUST_CHECK;
+    struct merkle *ret, struct buf *ret_note, struct error *err) MUST_CHECK;
 /* Appends NOTE to the file of all checkpoints; first cuts a note that a crash left unfinished. */
 int history_append_note(int dir_fd, const char *note, size_t len) MUST_CHECK;

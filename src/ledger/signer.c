@@ -173,10 +173,12 @@ warm_up(struct signer *s, struct error *err)
 		struct history_end end = {.size = journal_size(s->journal)};
 		memcpy(end.head, journal_head(s->journal), SHA256_BYTES);
 		journal_end(s->journal, &end.segment, &end.offset);
-		r = history_load(dir_fd, &s->key, &end, &s->tree, err);
+		r = history_load(dir_fd, &s->key, &end, &s->tree, &s->note, err);
 	}
-	if (r == 0)
+	if (r == 0) {
 		s->warm = true;
+		s->signed_size = s->note.len > 0 ? s->tree.size : 0;
+	}
 	/* What will not pass by itself: nothing more may be recorded on top of it. */
 	if (r == -ENOKEY || r == -EUCLEAN)
 		journal_fail(s->journal, -r, err);
@@ -194,6 +196,7 @@ sign(struct signer *s, struct error *err)
 	(void)snprintf(c.origin, sizeof(c.origin), "%s", s->key.name);
 	merkle_root(&s->tree, c.root);
 	buf_clear(&s->note);
+	s->signed_size = 0;
 	int r = checkpoint_write(&c, &body);
 	if (r == 0)
 		r = note_sign((const char *)body.data, body.len, &s->key, s->seed, &s->note);
@@ -229,10 +232,10 @@ keep_note(struct signer *s, struct error *err)
 static int
 make_checkpoint(struct signer *s, struct error *err)
 {
-	if (s->warm && s->note.len > 0 && s->signed_size == journal_size(s->journal))
+	int r = warm_up(s, err);
+	if (r == 0 && s->note.len > 0 && s->signed_size == journal_size(s->journal))
 		return journal_failed(s->journal, err);
 	s->signed_ns = clock_monotonic_ns();
-	int r = warm_up(s, err);
 	if (r == 0)
 		r = journal_sync(s->journal, err);
 	if (r == 0)
