@@ -119,14 +119,16 @@ set_limits(const struct json *limits)
 	return r;
 }
 
+/* Loads the filter that starts at instruction AT of the sealed file and has LENGTH of them. */
 static int
-load_filter(int filter_fd)
+load_filter(int filter_fd, int64_t at, int64_t length)
 {
 	static struct sock_filter code[FILTER_MAX];
-	ssize_t n = pread(filter_fd, code, sizeof(code), 0);
-	if (n <= 0 || n % (ssize_t)sizeof(code[0]) != 0 || (size_t)n == sizeof(code))
+	size_t bytes = (size_t)length * sizeof(code[0]);
+	if (length <= 0 || length > FILTER_MAX ||
+	    pread(filter_fd, code, bytes, at * (off_t)sizeof(code[0])) != (ssize_t)bytes)
 		return -EINVAL;
-	return seccomp_install(code, (unsigned short)((size_t)n / sizeof(code[0])));
+	return seccomp_install(code, (unsigned short)length);
 }
 
 /* Everything here is the kernel's own answer. */
@@ -187,7 +189,7 @@ locks_command(const struct json *plan, uid_t uid, gid_t gid, bool change_groups,
 	}
 	if (r == 0) {
 		step = "seccomp";
-		r = load_filter(filter_fd);
+		r = load_filter(filter_fd, 0, json_get_int(json_get(plan, "filters"), "command", 0));
 	}
 	if (r < 0)
 		return error_set_errno(err, -r, "locks_failed", "cannot apply the command's %s", step);
@@ -197,28 +199,13 @@ locks_command(const struct json *plan, uid_t uid, gid_t gid, bool change_groups,
 /* ---- rf-init itself ---- */
 
 int
-locks_init(struct error *err)
+locks_init(int filter_fd, const struct json *filters, struct error *err)
 {
-	static const int calls[] = {__NR_read, __NR_close, __NR_recvmsg, __NR_sendmsg, __NR_ppoll,
-	    __NR_wait4, __NR_kill, __NR_exit, __NR_exit_group, __NR_rt_sigreturn, __NR_rt_sigprocmask,
-	    __NR_brk, __NR_mmap, __NR_munmap, __NR_mremap, __NR_madvise, __NR_mprotect, __NR_futex,
-	    __NR_clock_gettime, __NR_fcntl, __NR_restart_syscall, __NR_statfs,
-#ifdef __NR_poll
-	    __NR_poll,
-#endif
-	};
-	static struct seccomp_rule rules[ARRAY_LEN(calls)];
-	for (size_t i = 0; i < ARRAY_LEN(calls); i++)
-		rules[i] = (struct seccomp_rule){.nr = calls[i], .action = SECCOMP_RET_ALLOW};
-	struct seccomp_program program = {0};
 	/* CAP_KILL, over this user namespace only: the command may have another uid than we. */
 	int r = locks_drop_capabilities(1u << CAP_KILL);
 	if (r == 0 && (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0))
 		r = -errno;
 	if (r == 0)
-		r = seccomp_compile(rules, ARRAY_LEN(rules), SECCOMP_RET_KILL_PROCESS, &program, err);
-	if (r == 0)
-		r = seccomp_install(program.code, program.len);
-	seccomp_program_done(&program);
+		r = load_filter(filter_fd, json_get_int(filters, "command", 0), json_get_int(filters, "init", 0));
 	return r < 0 ? error_set_errno(err, -r, "locks_failed", "cannot confine rf-init") : 0;
 }

@@ -19,9 +19,10 @@ int locks_landlock(const struct json *view, struct json *evidence, struct error 
 int locks_command(const struct json *plan, uid_t uid, gid_t gid, bool change_groups, int filter_fd,
     struct json *evidence, struct error *err) MUST_CHECK;
 
-/* In rf-init once the command runs: no capabilities, not dumpable, and a filter that leaves it waiting,
- * reading its socket and ending. 0 or -errno. */
-int locks_init(struct error *err) MUST_CHECK;
+/* In rf-init once the command runs: no capabilities but CAP_KILL over its own user namespace, not dumpable,
+ * and a filter that leaves it waiting, reading its socket and ending. FILTERS says where in FILTER_FD that
+ * filter is. 0 or -errno. */
+int locks_init(int filter_fd, const struct json *filters, struct error *err) MUST_CHECK;
 
 /* Drops every capability but those in KEEP (a mask of the first 32), and all of the ambient and the
  * bounding set. 0 or -errno. */

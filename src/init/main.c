@@ -186,14 +186,15 @@ note_namespaces(struct init *init)
 static int
 begin(struct init *init)
 {
-	int r = become_init(init);
+	init->root = (struct root){.fd = -1, .scratch = -1, .uid = init->command_uid,
+	    .gid = init->command_gid, .err = &init->err};
+	int r = root_open(&init->root, init->view);
+	if (r == 0)
+		r = become_init(init);
 	if (r == 0)
 		r = name_host(init);
 	if (r < 0)
 		return r;
-	init->root.err = &init->err;
-	init->root.uid = init->command_uid;
-	init->root.gid = init->command_gid;
 	return root_begin(&init->root, init->view, init->evidence);
 }
 
@@ -407,7 +408,7 @@ run(struct init *init)
 	if (r == 0)
 		r = start_command(init, &command);
 	if (r == 0)
-		r = locks_init(&init->err);
+		r = locks_init(init->filter_fd, json_get(init->plan, "filters"), &init->err);
 	if (r < 0) {
 		if (init->err.code[0] == 0)
 			(void)error_set_errno(&init->err, -r, "sandbox_failed", "rf-init failed");

@@ -8,15 +8,18 @@
 #include "base/macros.h"
 
 struct root {
-	int fd;             /* the skeleton's mount; owned between begin and finish */
-	int scratch;        /* the scratch mount, likewise */
-	uid_t uid;          /* who owns scratch; set before root_finish */
+	int fd;            /* the skeleton's mount; owned from root_open to root_finish */
+	int scratch;       /* the scratch mount */
+	uid_t uid;         /* who owns scratch; set before root_finish */
 	gid_t gid;
-	struct error *err;  /* where failures are explained; set before root_begin */
+	struct error *err; /* where failures are explained; set before root_open */
 };
 
-/* Everything that needs no policy, from the members "binds", "links" and "files" of VIEW, in this (new)
- * mount namespace. Facts for the receipt go into EVIDENCE. 0 or -errno. */
+/* Opens the skeleton that VIEW names. To be called before ids change: the state directory may be
+ * readable by its owner alone. 0 or -errno. */
+int root_open(struct root *root, const struct json *view) MUST_CHECK;
+/* Everything that needs no policy: the host's trees ("binds" of VIEW), /dev, /proc, in this (new) mount
+ * namespace. Facts for the receipt go into EVIDENCE. 0 or -errno. */
 int root_begin(struct root *root, const struct json *view, struct json *evidence) MUST_CHECK;
 /* Scratch and workspace as PLAN says, then the pivot. WORKSPACE_FD is a detached mount, or -1. With a
  * staged workspace *RET_UPPER_FD is the overlay's upper directory (owned), else -1. 0 or -errno. */

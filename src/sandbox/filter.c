@@ -202,3 +202,20 @@ filter_command(struct seccomp_program *ret, struct error *err)
 		rules[n++] = by_argument[i];
 	return seccomp_compile(rules, n, ABSENT, ret, err);
 }
+
+int
+filter_init(struct seccomp_program *ret, struct error *err)
+{
+	static const int calls[] = {__NR_read, __NR_close, __NR_recvmsg, __NR_sendmsg, __NR_ppoll,
+	    __NR_wait4, __NR_kill, __NR_exit, __NR_exit_group, __NR_rt_sigreturn, __NR_rt_sigprocmask,
+	    __NR_brk, __NR_mmap, __NR_munmap, __NR_mremap, __NR_madvise, __NR_mprotect, __NR_futex,
+	    __NR_clock_gettime, __NR_fcntl, __NR_restart_syscall, __NR_statfs,
+#ifdef __NR_poll
+	    __NR_poll,
+#endif
+	};
+	static struct seccomp_rule rules[ARRAY_LEN(calls)];
+	for (size_t i = 0; i < ARRAY_LEN(calls); i++)
+		rules[i] = (struct seccomp_rule){.nr = calls[i], .action = ALLOW};
+	return seccomp_compile(rules, ARRAY_LEN(rules), SECCOMP_RET_KILL_PROCESS, ret, err);
+}

@@ -9,3 +9,6 @@
 
 /* Compiles the command's filter. 0 or a negative errno; RET is owned by the caller. */
 int filter_command(struct seccomp_program *ret, struct error *err) MUST_CHECK;
+
+/* What is left to rf-init once its command runs. Anything else kills it, and with it the sandbox. */
+int filter_init(struct seccomp_program *ret, struct error *err) MUST_CHECK;

@@ -8,8 +8,7 @@
 #include "base/buf.h"
 
 static const char *const etc_shown[] = {"/etc/ld.so.cache", "/etc/alternatives", "/etc/ssl/certs",
-    "/etc/fonts", "/etc/mime.types", "/etc/localtime", "/etc/java-17-openjdk", "/etc/python3",
-    "/etc/perl"};
+    "/etc/fonts", "/etc/localtime", "/etc/java-17-openjdk", "/etc/java-21-openjdk"};
 static const char *const top_level[] = {"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
 static const char *const search_path[] = {"/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin",
     "/usr/sbin", "/sbin"};

@@ -2,12 +2,12 @@
  * hold. rf-init trusts it; nothing that the agent controls is interpreted here beyond being copied.
  *
  * INIT_VIEW →     {"ids":{"init","command","init_group","command_group","groups":bool}, "hostname",
- *                  "binds":[{"from","to","file":bool}], "links":[{"path","target"}],
- *                  "files":[{"path","text"}]}: what needs no policy
+ *                  "skeleton", "binds":[{"from","to","file":bool}]}: what needs no policy
  * INIT_PLAN →     {"scratch":{"bytes","inodes"}, "workspace":{"mode","path","dev","ino"}?,
  *                  "rlimits":{"open_files","processes","file_bytes","data_bytes","cpu_s"},
- *                  "argv":[], "env":[], "program", "cwd", "fds":{"cgroups":N,"workspace":bool}}
- *                 fds: filter, stdin, stdout, stderr, cgroup entries…, workspace mount?
+ *                  "argv":[], "env":[], "program", "cwd", "fds":{"cgroups":N,"workspace":bool},
+ *                  "filters":{"command":N,"init":N} (instructions, one after the other)}
+ *                 fds: filters, stdin, stdout, stderr, cgroup entries…, workspace mount?
  * INIT_READY ←    {"evidence":{…},"timing":[…]}; fds: upper directory?
  * INIT_GO →       {}: execute
  * INIT_FAILED ←   {"error":{…}} before GO; rf-init then ends

@@ -15,6 +15,7 @@
 #include "sandbox/host.h"
 #include "sandbox/ids.h"
 #include "sandbox/plan.h"
+#include "sandbox/skeleton.h"
 #include "sys/mounts.h"
 #include "sys/process.h"
 
@@ -25,8 +26,9 @@
 struct sandbox_host {
 	bool rootless;
 	int init_fd;   /* rf-init, O_PATH */
-	int filter_fd; /* sealed memfd: the command's seccomp program */
-	char filter_hash[SHA256_HEX];
+	int filter_fd; /* sealed memfd: the command's seccomp program, then rf-init's */
+	unsigned short command_filter, init_filter; /* instructions of each */
+	char filter_hash[SHA256_HEX]; /* of the command's */
 	struct cgroup_host *cgroups;
 	struct json *view; /* binds, links, files */
 };
@@ -34,25 +36,58 @@ struct sandbox_host {
 /* ---- what all share ---- */
 
 static int
-seal_filter(struct sandbox_host *host, struct error *err)
+write_filter(int fd, const struct seccomp_program *program)
 {
-	struct seccomp_program program = {0};
-	int r = filter_command(&program, err);
-	if (r < 0)
-		return r;
-	size_t size = program.len * sizeof(program.code[0]);
-	int fd = (int)syscall(SYS_memfd_create, "filter", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0 || write(fd, program.code, size) != (ssize_t)size ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
-		r = error_set_errno(err, errno, "sandbox_failed", "cannot seal the seccomp filter");
-	(void)snprintf(host->filter_hash, sizeof(host->filter_hash), "%s", program.hash);
-	host->filter_fd = fd;
-	seccomp_program_done(&program);
+	size_t size = program->len * sizeof(program->code[0]);
+	return write(fd, program->code, size) == (ssize_t)size ? 0 : -EIO;
+}
+
+/* Compiled once, sealed, and read by every rf-init. */
+static int
+seal_filters(struct sandbox_host *host, struct error *err)
+{
+	struct seccomp_program command = {0}, init = {0};
+	int r = filter_command(&command, err);
+	if (r == 0)
+		r = filter_init(&init, err);
+	if (r == 0) {
+		int fd = (int)syscall(SYS_memfd_create, "filters", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		if (fd < 0 || write_filter(fd, &command) < 0 || write_filter(fd, &init) < 0 ||
+		    fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+			r = error_set_errno(err, errno, "sandbox_failed", "cannot seal the seccomp filters");
+		host->filter_fd = fd;
+	}
+	host->command_filter = command.len;
+	host->init_filter = init.len;
+	(void)snprintf(host->filter_hash, sizeof(host->filter_hash), "%s", command.hash);
+	seccomp_program_done(&command);
+	seccomp_program_done(&init);
 	return r;
 }
 
+/* What of the host is seen, and the skeleton for it. What the skeleton holds already (links and files)
+ * need not be told to each rf-init. */
+static int
+make_view(struct sandbox_host *host, const char *state, int state_fd, struct error *err)
+{
+	char name[64], path[4200];
+	uid_t uid = host->rootless ? getuid() : PLAN_UID;
+	gid_t gid = host->rootless ? getgid() : PLAN_UID;
+	host->view = host_view(uid, gid);
+	int r = host->view == NULL ? error_set(err, ENOMEM, "no_memory", "out of memory")
+	                           : skeleton_ensure(state_fd, host->view, name, err);
+	if (r < 0)
+		return r;
+	(void)snprintf(path, sizeof(path), "%s/%s", state, name);
+	json_unset(host->view, "links");
+	json_unset(host->view, "files");
+	(void)json_set_str(host->view, "hostname", "sandbox");
+	return json_set_str(host->view, "skeleton", path);
+}
+
 int
-sandbox_host_new(const char *init_path, struct sandbox_host **ret, struct error *err)
+sandbox_host_new(const char *init_path, const char *state, int state_fd, struct sandbox_host **ret,
+    struct error *err)
 {
 	struct sandbox_host *host = calloc(1, sizeof(*host));
 	if (host == NULL)
@@ -64,12 +99,11 @@ sandbox_host_new(const char *init_path, struct sandbox_host **ret, struct error 
 	if (host->init_fd < 0)
 		r = error_set_errno(err, errno, "not_installed", "cannot open %s", init_path);
 	if (r == 0)
-		r = seal_filter(host, err);
-	uid_t uid = host->rootless ? getuid() : PLAN_UID;
-	gid_t gid = host->rootless ? getgid() : PLAN_UID;
-	if (r == 0 && ((host->cgroups = cgroup_host_new()) == NULL ||
-	        (host->view = host_view(uid, gid)) == NULL))
+		r = seal_filters(host, err);
+	if (r == 0 && (host->cgroups = cgroup_host_new()) == NULL)
 		r = error_set(err, ENOMEM, "no_memory", "out of memory");
+	if (r == 0)
+		r = make_view(host, state, state_fd, err);
 	if (r < 0) {
 		sandbox_host_free(host);
 		return r;
@@ -150,7 +184,6 @@ send_view(struct sandbox *sandbox)
 {
 	_cleanup_json_ struct json *view = json_copy(sandbox->host->view);
 	(void)json_set(view, "ids", make_ids(sandbox));
-	(void)json_set_str(view, "hostname", "sandbox");
 	return msg_send(sandbox->control, INIT_VIEW, 0, view, NULL, 0);
 }
 
@@ -309,7 +342,9 @@ make_plan(const struct sandbox *sandbox, const struct sandbox_order *order, unsi
 {
 	const struct json *limits = json_get(order->config, "limits");
 	struct json *plan = json_new_object();
-	struct json *scratch = json_new_object(), *fds = json_new_object();
+	struct json *scratch = json_new_object(), *fds = json_new_object(), *filters = json_new_object();
+	(void)json_set_int(filters, "command", sandbox->host->command_filter);
+	(void)json_set_int(filters, "init", sandbox->host->init_filter);
 	int64_t bytes = json_get_int(limits, "disk_bytes", SCRATCH_DEFAULT);
 	(void)json_set_int(scratch, "bytes", bytes);
 	(void)json_set_int(scratch, "inodes", MAX(bytes / BYTES_PER_INODE, 1024));
@@ -317,6 +352,7 @@ make_plan(const struct sandbox *sandbox, const struct sandbox_order *order, unsi
 	(void)json_set_bool(fds, "workspace", workspace_mount);
 	(void)json_set(plan, "scratch", scratch);
 	(void)json_set(plan, "fds", fds);
+	(void)json_set(plan, "filters", filters);
 	(void)json_set(plan, "rlimits", make_rlimits(sandbox, limits));
 	(void)json_set(plan, "argv", json_copy(order->argv));
 	(void)json_set(plan, "env", make_env(order->env));

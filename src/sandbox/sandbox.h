@@ -20,8 +20,10 @@
 /* What all sandboxes of one supervisor share; made once. */
 struct sandbox_host;
 
-/* INIT_PATH is rf-init's executable. 0 or -errno with ERR. */
-int sandbox_host_new(const char *init_path, struct sandbox_host **ret, struct error *err) MUST_CHECK;
+/* INIT_PATH is rf-init's executable; STATE (open as STATE_FD) the state directory, which keeps the
+ * skeleton. 0 or -errno with ERR. */
+int sandbox_host_new(const char *init_path, const char *state, int state_fd, struct sandbox_host **ret,
+    struct error *err) MUST_CHECK;
 struct sandbox_host *sandbox_host_free(struct sandbox_host *host);
 struct cgroup_host *sandbox_host_cgroups(struct sandbox_host *host);
 bool sandbox_host_rootless(const struct sandbox_host *host);

@@ -145,7 +145,7 @@ set_up(struct supervisor *s, struct error *err)
 	if (r == 0)
 		r = paths_program("rf-init", init_path, err);
 	if (r == 0)
-		r = sandbox_host_new(init_path, &s->sandboxes, err);
+		r = sandbox_host_new(init_path, s->state, s->state_fd, &s->sandboxes, err);
 	if (r == 0 && conn_accept(s->loop, s->listeners[0], on_accept, s, &s->accepting) < 0)
 		r = error_set(err, ENOMEM, "no_memory", "cannot accept");
 	return r;
