@@ -54,9 +54,13 @@ fill(struct walk *w, const char *pattern)
 			continue;
 		}
 		bool deep = p[1] == '*';
-		const char *text = deep ? (p[2] == '.' ? "x.y" : "x/y") : "x";
-		p += deep;
-		at = stpcpy(at, text);
+		*at++ = 'x';
+		if (deep) {
+			/* Two levels: labels of a host, segments of a path. */
+			*at++ = p[2] == '.' ? '.' : '/';
+			*at++ = 'y';
+			p++;
+		}
 	}
 	return out;
 }
