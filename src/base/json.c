@@ -177,20 +177,26 @@ json_find(const struct json *object, const char *name)
 	return SIZE_MAX;
 }
 
-/* Adds without looking for a duplicate; takes VALUE. */
+/* Adds without looking for a duplicate; takes NAME and VALUE. */
 static int
-json_add_member(struct json *object, const char *name, struct json *value)
+json_add_taken(struct json *object, char *name, struct json *value)
 {
-	char *copy = value == NULL ? NULL : strdup(name);
-	if (copy == NULL || json_grow(object) < 0) {
-		free(copy);
+	if (name == NULL || value == NULL || json_grow(object) < 0) {
+		free(name);
 		json_free(value);
 		object->broken = true;
 		return -ENOMEM;
 	}
-	object->names[object->len] = copy;
+	object->names[object->len] = name;
 	object->values[object->len++] = value;
 	return 0;
+}
+
+/* As json_add_taken, with a copy of NAME. */
+static int
+json_add_member(struct json *object, const char *name, struct json *value)
+{
+	return json_add_taken(object, value == NULL ? NULL : strdup(name), value);
 }
 
 int
@@ -585,21 +591,64 @@ parse_string_bytes(struct parser *p, struct buf *out)
 	return parse_fail(p, "unfinished string");
 }
 
-static int
-parse_string(struct parser *p, struct json **ret)
+/* The length of the string at P's opening quote if nothing in it needs translation, else SIZE_MAX. */
+static size_t
+plain_length(const struct parser *p)
 {
+	for (size_t i = p->at + 1; i < p->len; i++) {
+		unsigned char c = p->text[i];
+		if (c == '"')
+			return i - p->at - 1;
+		if (c == '\\' || c < 0x20 || c >= 0x80)
+			break;
+	}
+	return SIZE_MAX;
+}
+
+/* The string at the opening quote as an owned, NUL-terminated copy. Most are plain and copied at once. */
+static int
+parse_text(struct parser *p, char **ret, size_t *ret_len)
+{
+	size_t len = plain_length(p);
+	if (len != SIZE_MAX) {
+		char *copy = malloc(len + 1);
+		if (copy == NULL)
+			return -ENOMEM;
+		memcpy(copy, p->text + p->at + 1, len);
+		copy[len] = 0;
+		p->at += len + 2;
+		*ret = copy;
+		*ret_len = len;
+		return 0;
+	}
 	_cleanup_buf_ struct buf text;
 	buf_init(&text, p->len + 1);
-	(void)buf_reserve(&text, 0); /* "" has bytes too: the NUL */
+	if (buf_reserve(&text, 16) == NULL)
+		return -ENOMEM;
 	int r = parse_string_bytes(p, &text);
 	if (r < 0)
 		return r;
-	struct json *v = json_new(JSON_STRING);
-	if (v == NULL)
-		return -ENOMEM;
-	v->len = text.len;
 	text.data[text.len] = 0;
-	v->bytes = buf_take(&text);
+	*ret_len = text.len;
+	*ret = buf_take(&text);
+	return 0;
+}
+
+static int
+parse_string(struct parser *p, struct json **ret)
+{
+	char *text;
+	size_t len;
+	int r = parse_text(p, &text, &len);
+	if (r < 0)
+		return r;
+	struct json *v = json_new(JSON_STRING);
+	if (v == NULL) {
+		free(text);
+		return -ENOMEM;
+	}
+	v->len = len;
+	v->bytes = text;
 	*ret = v;
 	return 0;
 }
@@ -661,17 +710,17 @@ parse_array(struct parser *p, struct json *array)
 static int
 parse_member(struct parser *p, struct json *object)
 {
-	_cleanup_buf_ struct buf name;
-	buf_init(&name, p->len + 1);
+	_cleanup_free_ char *name = NULL;
+	size_t len;
 	skip_space(p);
 	if (p->at >= p->len || p->text[p->at] != '"')
 		return parse_fail(p, "expected a member name");
-	int r = parse_string_bytes(p, &name);
+	int r = parse_text(p, &name, &len);
 	if (r < 0)
 		return r;
-	if (strlen(buf_str(&name)) != name.len)
+	if (strlen(name) != len)
 		return parse_fail(p, "NUL in a member name");
-	if (object->len < FEW_MEMBERS && json_find(object, buf_str(&name)) != SIZE_MAX)
+	if (object->len < FEW_MEMBERS && json_find(object, name) != SIZE_MAX)
 		return parse_fail(p, "duplicate member");
 	skip_space(p);
 	if (p->at >= p->len || p->text[p->at] != ':')
@@ -679,7 +728,7 @@ parse_member(struct parser *p, struct json *object)
 	p->at++;
 	struct json *value;
 	r = parse_value(p, &value);
-	return r < 0 ? r : json_add_member(object, buf_str(&name), value);
+	return r < 0 ? r : json_add_taken(object, TAKE_PTR(name), value);
 }
 
 /* Where members are many, comparing each with each would let a peer keep us busy: sort them. */

@@ -69,17 +69,20 @@ locks_landlock(const struct json *view, struct json *evidence, struct error *err
 /* ---- capabilities ---- */
 
 int
+locks_drop_bounding_set(void)
+{
+	for (int cap = 0; cap < 64; cap++)
+		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+			return errno == EINVAL ? 0 : -errno; /* EINVAL: past the last one */
+	return 0;
+}
+
+int
 locks_drop_capabilities(uint32_t keep)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct left[2] = {{.effective = keep, .permitted = keep}};
 	(void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-	for (int cap = 0; cap < 64; cap++)
-		if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0) {
-			if (errno == EINVAL)
-				break; /* past the last one */
-			return -errno;
-		}
 	return syscall(SYS_capset, &header, left) < 0 ? -errno : 0;
 }
 

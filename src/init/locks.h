@@ -24,6 +24,7 @@ int locks_command(const struct json *plan, uid_t uid, gid_t gid, bool change_gro
  * filter is. 0 or -errno. */
 int locks_init(int filter_fd, const struct json *filters, struct error *err) MUST_CHECK;
 
-/* Drops every capability but those in KEEP (a mask of the first 32), and all of the ambient and the
- * bounding set. 0 or -errno. */
+/* Empties the capability bounding set, which every later process inherits. 0 or -errno. */
+int locks_drop_bounding_set(void) MUST_CHECK;
+/* Drops every capability but those in KEEP (a mask of the first 32), and the ambient set. 0 or -errno. */
 int locks_drop_capabilities(uint32_t keep) MUST_CHECK;

@@ -213,6 +213,8 @@ finish(struct init *init)
 	step_done(init, "root");
 	r = locks_landlock(init->view, init->evidence, &init->err);
 	if (r == 0)
+		r = locks_drop_bounding_set();
+	if (r == 0)
 		step_done(init, "landlock");
 	return r;
 }
@@ -284,6 +286,8 @@ command_main(void *data)
 	if (send_ready(init) < 0 || await_go(init) < 0)
 		_exit(1);
 	init->prepared = true;
+	/* The supervisor ignores it, which an exec would pass on: `yes | head` must end. */
+	(void)signal(SIGPIPE, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execve(program, argv, envp);

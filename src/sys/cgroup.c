@@ -13,6 +13,29 @@
 
 #define CGROUP2_MAGIC 0x63677270
 #define KEPT_MAX 32
+
+/* Files of a group that every run reads or writes: opened once, because opening costs more. */
+enum group_file {
+	FILE_MEMORY_LIMIT,
+	FILE_MEMORY_EVENTS,
+	FILE_MEMORY_PEAK,
+	FILE_PIDS_LIMIT,
+	FILE_PIDS_EVENTS,
+	FILE_CPU_LIMIT,
+	GROUP_FILES
+};
+
+static const struct {
+	enum cgroup_controller controller;
+	const char *v1, *v2;
+} group_files[GROUP_FILES] = {
+    [FILE_MEMORY_LIMIT] = {CGROUP_MEMORY, "memory.limit_in_bytes", "memory.max"},
+    [FILE_MEMORY_EVENTS] = {CGROUP_MEMORY, "memory.oom_control", "memory.events"},
+    [FILE_MEMORY_PEAK] = {CGROUP_MEMORY, "memory.max_usage_in_bytes", "memory.peak"},
+    [FILE_PIDS_LIMIT] = {CGROUP_PIDS, "pids.max", "pids.max"},
+    [FILE_PIDS_EVENTS] = {CGROUP_PIDS, "pids.events", "pids.events"},
+    [FILE_CPU_LIMIT] = {CGROUP_CPU, "cpu.cfs_quota_us", "cpu.max"},
+};
 #define PREFIX "ringfence-"
 
 static const char *const controller_names[CGROUP_CONTROLLERS] = {"memory", "pids", "cpu"};
@@ -34,8 +57,10 @@ struct cgroup {
 	char name[48];
 	int dirs[CGROUP_CONTROLLERS]; /* one per hierarchy */
 	int entries[CGROUP_CONTROLLERS];
+	int files[GROUP_FILES]; /* opened at first use; -1 before */
 	struct cgroup_limits limits; /* as set now */
-	int64_t oom_before, refused_before;
+	int64_t oom_before, refused_before; /* what earlier users of the group left in its counters */
+	struct cgroup_usage used;           /* as last read */
 };
 
 /* ---- small files ---- */
@@ -61,28 +86,61 @@ write_at(int dir, const char *name, const char *text)
 }
 
 static int
-write_int_at(int dir, const char *name, int64_t value, const char *none)
+group_dir(const struct cgroup *group, enum cgroup_controller controller)
+{
+	return group->dirs[group->host->version == CGROUP_V1 ? controller : 0];
+}
+
+/* The descriptor of FILE, or -1. */
+static int
+group_file(struct cgroup *group, enum group_file file)
+{
+	if (group->files[file] < 0) {
+		bool v1 = group->host->version == CGROUP_V1;
+		const char *name = v1 ? group_files[file].v1 : group_files[file].v2;
+		int dir = group_dir(group, group_files[file].controller);
+		group->files[file] = openat(dir, name, O_RDWR | O_CLOEXEC);
+		if (group->files[file] < 0)
+			group->files[file] = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	}
+	return group->files[file];
+}
+
+static int
+group_read(struct cgroup *group, enum group_file file, char *text, size_t size)
+{
+	ssize_t n = pread(group_file(group, file), text, size - 1, 0);
+	text[n < 0 ? 0 : n] = 0;
+	return n < 0 ? -errno : 0;
+}
+
+static int
+group_write(struct cgroup *group, enum group_file file, const char *text)
+{
+	return pwrite(group_file(group, file), text, strlen(text), 0) < 0 ? -errno : 0;
+}
+
+static int
+group_write_int(struct cgroup *group, enum group_file file, int64_t value, const char *none)
 {
 	char text[32];
 	(void)snprintf(text, sizeof(text), "%lld", (long long)value);
-	return write_at(dir, name, value == 0 ? none : text);
+	return group_write(group, file, value == 0 ? none : text);
 }
 
 static int64_t
-read_int_at(int dir, const char *name, int64_t fallback)
+group_read_int(struct cgroup *group, enum group_file file, int64_t fallback)
 {
 	char text[64];
-	if (read_at(dir, name, text, sizeof(text)) < 0)
-		return fallback;
-	return strtoll(text, NULL, 10);
+	return group_read(group, file, text, sizeof(text)) < 0 ? fallback : strtoll(text, NULL, 10);
 }
 
 /* The number after KEY in a file of "key value" lines. */
 static int64_t
-read_field_at(int dir, const char *name, const char *key, int64_t fallback)
+group_read_field(struct cgroup *group, enum group_file file, const char *key, int64_t fallback)
 {
 	char text[1024];
-	if (read_at(dir, name, text, sizeof(text)) < 0)
+	if (group_read(group, file, text, sizeof(text)) < 0)
 		return fallback;
 	size_t len = strlen(key);
 	for (char *line = text; line != NULL && *line != 0;) {
@@ -317,6 +375,9 @@ static struct cgroup *
 cgroup_remove(struct cgroup *group)
 {
 	struct cgroup_host *host = group->host;
+	for (unsigned f = 0; f < GROUP_FILES; f++)
+		if (group->files[f] >= 0)
+			(void)close(group->files[f]);
 	for (unsigned h = 0; h < CGROUP_CONTROLLERS; h++) {
 		if (group->entries[h] >= 0)
 			(void)close(group->entries[h]);
@@ -339,6 +400,7 @@ cgroup_create(struct cgroup_host *host, struct cgroup **ret)
 	(void)snprintf(group->name, sizeof(group->name), PREFIX "%d-%u", (int)getpid(), host->next++);
 	memset(group->dirs, -1, sizeof(group->dirs));
 	memset(group->entries, -1, sizeof(group->entries));
+	memset(group->files, -1, sizeof(group->files));
 	const char *entry = host->version == CGROUP_V1 ? "tasks" : "cgroup.procs";
 	for (unsigned h = 0; h < host->hierarchies; h++) {
 		int base = host->base_fds[h];
@@ -358,26 +420,6 @@ cgroup_create(struct cgroup_host *host, struct cgroup **ret)
 	return 0;
 }
 
-static int
-memory_dir(const struct cgroup *group)
-{
-	return group->dirs[group->host->version == CGROUP_V1 ? CGROUP_MEMORY : 0];
-}
-
-static int
-pids_dir(const struct cgroup *group)
-{
-	return group->dirs[group->host->version == CGROUP_V1 ? CGROUP_PIDS : 0];
-}
-
-static int64_t
-oom_kills(const struct cgroup *group)
-{
-	bool v1 = group->host->version == CGROUP_V1;
-	return read_field_at(memory_dir(group), v1 ? "memory.oom_control" : "memory.events", "oom_kill",
-	    0);
-}
-
 int
 cgroup_take(struct cgroup_host *host, struct cgroup **ret)
 {
@@ -386,10 +428,11 @@ cgroup_take(struct cgroup_host *host, struct cgroup **ret)
 	struct cgroup *group = NULL;
 	if (host->n_kept > 0) {
 		group = host->kept[--host->n_kept];
-		group->oom_before = oom_kills(group);
-		group->refused_before = read_field_at(pids_dir(group), "pids.events", "max", 0);
-		if (host->version == CGROUP_V1 && group->dirs[CGROUP_MEMORY] >= 0)
-			(void)write_at(group->dirs[CGROUP_MEMORY], "memory.max_usage_in_bytes", "0");
+		group->oom_before += group->used.oom_kills;
+		group->refused_before += group->used.pids_refused;
+		group->used = (struct cgroup_usage){0};
+		if (host->version == CGROUP_V1)
+			(void)group_write(group, FILE_MEMORY_PEAK, "0");
 		*ret = group;
 		return 0;
 	}
@@ -399,18 +442,20 @@ cgroup_take(struct cgroup_host *host, struct cgroup **ret)
 static int
 limit_memory(struct cgroup *group, int64_t bytes)
 {
-	int dir = memory_dir(group);
+	char text[32];
+	int dir = group_dir(group, CGROUP_MEMORY);
 	if (group->host->version == CGROUP_V2) {
 		(void)write_at(dir, "memory.oom.group", "1");
 		(void)write_at(dir, "memory.swap.max", "0");
-		return write_int_at(dir, "memory.max", bytes, "max");
+		return group_write_int(group, FILE_MEMORY_LIMIT, bytes, "max");
 	}
 	/* memsw may never be below the limit: lift it, set the limit, lower it. It is absent without
 	 * swap accounting. */
 	(void)write_at(dir, "memory.memsw.limit_in_bytes", "-1");
-	int r = write_int_at(dir, "memory.limit_in_bytes", bytes, "-1");
+	int r = group_write_int(group, FILE_MEMORY_LIMIT, bytes, "-1");
+	(void)snprintf(text, sizeof(text), "%lld", (long long)(bytes == 0 ? -1 : bytes));
 	if (r == 0)
-		(void)write_int_at(dir, "memory.memsw.limit_in_bytes", bytes, "-1");
+		(void)write_at(dir, "memory.memsw.limit_in_bytes", text);
 	return r;
 }
 
@@ -419,9 +464,9 @@ limit_cpu(struct cgroup *group, int64_t millis)
 {
 	char text[64];
 	if (group->host->version == CGROUP_V1)
-		return write_int_at(group->dirs[CGROUP_CPU], "cpu.cfs_quota_us", millis * 100, "-1");
+		return group_write_int(group, FILE_CPU_LIMIT, millis * 100, "-1");
 	(void)snprintf(text, sizeof(text), "%lld 100000", (long long)millis * 100);
-	return write_at(group->dirs[0], "cpu.max", millis == 0 ? "max 100000" : text);
+	return group_write(group, FILE_CPU_LIMIT, millis == 0 ? "max 100000" : text);
 }
 
 int
@@ -432,7 +477,7 @@ cgroup_limit(struct cgroup *group, const struct cgroup_limits *limits, struct er
 	if ((have & 1u << CGROUP_MEMORY) && limits->memory_bytes != group->limits.memory_bytes)
 		r = limit_memory(group, limits->memory_bytes);
 	if (r == 0 && (have & 1u << CGROUP_PIDS) && limits->processes != group->limits.processes)
-		r = write_int_at(pids_dir(group), "pids.max", limits->processes, "max");
+		r = group_write_int(group, FILE_PIDS_LIMIT, limits->processes, "max");
 	if (r == 0 && (have & 1u << CGROUP_CPU) && limits->cpu_millis != group->limits.cpu_millis)
 		r = limit_cpu(group, limits->cpu_millis);
 	if (r < 0)
@@ -457,12 +502,17 @@ cgroup_entry_fds(const struct cgroup *group, const int **ret_fds)
 void
 cgroup_read_usage(struct cgroup *group, struct cgroup_usage *ret)
 {
-	bool v1 = group->host->version == CGROUP_V1;
-	ret->memory_peak_bytes =
-	    read_int_at(memory_dir(group), v1 ? "memory.max_usage_in_bytes" : "memory.peak", -1);
-	ret->oom_kills = oom_kills(group) - group->oom_before;
-	ret->pids_refused =
-	    read_field_at(pids_dir(group), "pids.events", "max", 0) - group->refused_before;
+	unsigned have = group->host->controllers;
+	*ret = (struct cgroup_usage){.memory_peak_bytes = -1};
+	if (have & 1u << CGROUP_MEMORY) {
+		ret->memory_peak_bytes = group_read_int(group, FILE_MEMORY_PEAK, -1);
+		ret->oom_kills =
+		    group_read_field(group, FILE_MEMORY_EVENTS, "oom_kill", 0) - group->oom_before;
+	}
+	if (have & 1u << CGROUP_PIDS)
+		ret->pids_refused =
+		    group_read_field(group, FILE_PIDS_EVENTS, "max", 0) - group->refused_before;
+	group->used = *ret;
 }
 
 bool
@@ -477,7 +527,7 @@ cgroup_is_empty(const struct cgroup *group)
 }
 
 struct json *
-cgroup_evidence(const struct cgroup *group)
+cgroup_evidence(struct cgroup *group)
 {
 	const struct cgroup_host *host = group->host;
 	bool v1 = host->version == CGROUP_V1;
@@ -486,14 +536,11 @@ cgroup_evidence(const struct cgroup *group)
 	(void)json_set_str(e, "group", group->name);
 	(void)json_set_str(e, "below", host->base[0]);
 	if (host->controllers & 1u << CGROUP_MEMORY)
-		(void)json_set_int(e, "memory_bytes",
-		    read_int_at(memory_dir(group), v1 ? "memory.limit_in_bytes" : "memory.max", 0));
+		(void)json_set_int(e, "memory_bytes", group_read_int(group, FILE_MEMORY_LIMIT, 0));
 	if (host->controllers & 1u << CGROUP_PIDS)
-		(void)json_set_int(e, "processes", read_int_at(pids_dir(group), "pids.max", 0));
+		(void)json_set_int(e, "processes", group_read_int(group, FILE_PIDS_LIMIT, 0));
 	if (host->controllers & 1u << CGROUP_CPU)
-		(void)json_set_int(e, "cpu_millis",
-		    v1 ? MAX(read_int_at(group->dirs[CGROUP_CPU], "cpu.cfs_quota_us", 0), 0) / 100
-		       : read_int_at(group->dirs[0], "cpu.max", 0) / 100);
+		(void)json_set_int(e, "cpu_millis", MAX(group_read_int(group, FILE_CPU_LIMIT, 0), 0) / 100);
 	return e;
 }
 
@@ -505,6 +552,8 @@ cgroup_give_back(struct cgroup *group)
 	struct cgroup_host *host = group->host;
 	if (host->n_kept >= KEPT_MAX || !cgroup_is_empty(group))
 		return cgroup_remove(group);
+	struct cgroup_usage last;
+	cgroup_read_usage(group, &last); /* so that the next user's counters start at nothing */
 	host->kept[host->n_kept++] = group;
 	return NULL;
 }

@@ -59,6 +59,6 @@ void cgroup_read_usage(struct cgroup *group, struct cgroup_usage *ret);
 /* Whether no process is in it. */
 bool cgroup_is_empty(const struct cgroup *group);
 /* Paths and values as the kernel shows them now; owned. */
-struct json *cgroup_evidence(const struct cgroup *group);
+struct json *cgroup_evidence(struct cgroup *group);
 /* Gives the group back: kept for later, or removed if it is not empty after all. Returns NULL. */
 struct cgroup *cgroup_give_back(struct cgroup *group);
