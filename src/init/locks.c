@@ -103,9 +103,16 @@ set_limit(int resource, int64_t value)
 static int
 set_limits(const struct json *limits)
 {
-	struct rlimit no_core = {0, 0};
+	/* 1, not 0: a core_pattern that is a pipe runs its handler as the host's root whatever the limit,
+	 * except at 1, which the kernel keeps for "none, nor to a handler" (core(5)). */
+	struct rlimit no_core = {1, 1}, none = {0, 0}, now;
 	int64_t cpu_s = json_get_int(limits, "cpu_s", 0);
+	if (getrlimit(RLIMIT_CORE, &now) == 0 && now.rlim_max < 1)
+		no_core = none; /* the caller's own limit; raising it is not ours */
 	int r = setrlimit(RLIMIT_CORE, &no_core) < 0 ? -errno : 0;
+	/* What the caller may have been given for their own programs. */
+	if (r == 0 && (setrlimit(RLIMIT_RTPRIO, &none) < 0 || setrlimit(RLIMIT_NICE, &none) < 0))
+		r = -errno;
 	if (r == 0)
 		r = set_limit(RLIMIT_NOFILE, json_get_int(limits, "open_files", 0));
 	if (r == 0)

@@ -33,6 +33,11 @@
 #define NONE_OF(arg, bits) {.index = (arg), .op = SECCOMP_MASKED_EQ, .mask = (bits), .value = 0}
 #define FIELD(arg, m, v) {.index = (arg), .op = SECCOMP_MASKED_EQ, .mask = (m), .value = (v)}
 
+#define INTERNET(family, type, protocol) \
+	{__NR_socket, ALLOW, {EQ(0, family), FIELD(1, 0xf, type), EQ(2, protocol)}, 3}
+
+#define PRETEND (SECCOMP_RET_ERRNO | 0) /* success, and nothing happens */
+
 #define SETID_BITS 06000u
 #define CREATE_FLAGS (0100u | 020000000u) /* O_CREAT, __O_TMPFILE */
 #define NEW_NAMESPACES 0x7e020000u        /* every CLONE_NEW* that clone(2) takes */
@@ -76,7 +81,7 @@ static const int always[] = {
     __NR_geteuid, __NR_getgid, __NR_getegid, __NR_getresuid, __NR_getresgid, __NR_getgroups,
     __NR_setuid, __NR_setgid, __NR_setreuid, __NR_setregid, __NR_setresuid, __NR_setresgid,
     __NR_setfsuid, __NR_setfsgid, __NR_setgroups, __NR_capget, __NR_capset, __NR_set_tid_address,
-    __NR_rseq, __NR_getrlimit, __NR_setrlimit, __NR_getrusage, __NR_times, __NR_getpriority,
+    __NR_rseq, __NR_getrlimit, __NR_getrusage, __NR_times, __NR_getpriority,
     __NR_sched_yield, __NR_sched_getaffinity, __NR_sched_getscheduler, __NR_sched_getparam,
     __NR_sched_getattr, __NR_sched_get_priority_max, __NR_sched_get_priority_min,
     __NR_sched_rr_get_interval, __NR_ioprio_get, __NR_getcpu, __NR_pidfd_send_signal,
@@ -127,7 +132,12 @@ static const struct seccomp_rule by_argument[] = {
     {__NR_rt_sigqueueinfo, DENY, {EQ(0, 1)}, 1}, {__NR_rt_sigqueueinfo, ALLOW},
     {__NR_rt_tgsigqueueinfo, DENY, {EQ(0, 1)}, 1}, {__NR_rt_tgsigqueueinfo, ALLOW},
     {__NR_pidfd_open, DENY, {EQ(0, 1)}, 1}, {__NR_pidfd_open, ALLOW},
-    {__NR_prlimit64, DENY, {EQ(0, 1)}, 1}, {__NR_prlimit64, ALLOW},
+    {__NR_prlimit64, DENY, {EQ(0, 1)}, 1},
+    /* The core limit stays what locks.c set, which keeps cores from the host's handler; programs that
+     * turn their cores off (gpg, ssh-agent) may believe that they did. */
+    {__NR_prlimit64, PRETEND, {EQ(1, 4), {.index = 2, .op = SECCOMP_NE, .wide = true, .value = 0}}, 2},
+    {__NR_prlimit64, ALLOW},
+    {__NR_setrlimit, PRETEND, {EQ(0, 4)}, 1}, {__NR_setrlimit, ALLOW},
     {__NR_sched_setaffinity, DENY, {EQ(0, 1)}, 1}, {__NR_sched_setaffinity, ALLOW},
     {__NR_sched_setscheduler, DENY, {EQ(0, 1)}, 1}, {__NR_sched_setscheduler, ALLOW},
     {__NR_sched_setparam, DENY, {EQ(0, 1)}, 1}, {__NR_sched_setparam, ALLOW},
@@ -142,12 +152,11 @@ static const struct seccomp_rule by_argument[] = {
     {__NR_clone, ALLOW, {NONE_OF(0, NEW_NAMESPACES)}, 1}, {__NR_clone, DENY},
     {__NR_clone3, ABSENT},
 
-    /* Families with a reason to exist in here; no raw, packet, vsock or crypto sockets. */
+    /* Families with a reason to exist in here; no raw, packet, vsock or crypto sockets. Of the internet
+     * families TCP and UDP only: SCTP, DCCP, MPTCP and the like are stream sockets too. */
     {__NR_socket, ALLOW, {EQ(0, 1)}, 1},
-    {__NR_socket, ALLOW, {EQ(0, 2), FIELD(1, 0xf, 1)}, 2},
-    {__NR_socket, ALLOW, {EQ(0, 2), FIELD(1, 0xf, 2)}, 2},
-    {__NR_socket, ALLOW, {EQ(0, 10), FIELD(1, 0xf, 1)}, 2},
-    {__NR_socket, ALLOW, {EQ(0, 10), FIELD(1, 0xf, 2)}, 2},
+    INTERNET(2, 1, 0), INTERNET(2, 1, 6), INTERNET(2, 2, 0), INTERNET(2, 2, 17),
+    INTERNET(10, 1, 0), INTERNET(10, 1, 6), INTERNET(10, 2, 0), INTERNET(10, 2, 17),
     {__NR_socket, ALLOW, {EQ(0, 16), EQ(2, 0)}, 2}, /* NETLINK_ROUTE: getifaddrs(3) */
     {__NR_socket, DENY},
     {__NR_socketpair, ALLOW, {EQ(0, 1)}, 1}, {__NR_socketpair, DENY},
