@@ -623,7 +623,7 @@ parse_text(struct parser *p, char **ret, size_t *ret_len)
 	}
 	_cleanup_buf_ struct buf text;
 	buf_init(&text, p->len + 1);
-	if (buf_reserve(&text, 16) == NULL)
+	if (buf_reserve(&text, 0) == NULL) /* "" has bytes too: the NUL */
 		return -ENOMEM;
 	int r = parse_string_bytes(p, &text);
 	if (r < 0)
