@@ -76,8 +76,8 @@ const char *risk_band_name(enum risk_band band);  /* "low" … "critical" */
  *  "reversible","review":{"approvals":[],"timeout_ms","self_approve"}} ; owned. */
 struct json *decision_to_json(const struct decision *decision);
 
-/* What the sandbox must be; owned. All limits are integers in the unit of their name, absent when
- * the policy sets none:
+/* What the sandbox must be; owned. All limits are integers in the unit of their name. What the policy
+ * leaves out is what the built-in `isolated` says, also the floor; cpu_time and network have no default:
  * {"tier","root","executables","workspace","exec_gate",
  *  "limits":{"cpu_millis","memory_bytes","processes","disk_bytes","wall_ms","cpu_time_ms",
  *            "output_bytes","open_files","network_bytes_per_s"},

@@ -9,22 +9,30 @@ name_or(const char *const *names, int64_t value, const char *fallback)
 	return value == FIELD_UNSET ? fallback : names[value];
 }
 
+/* What a policy leaves out is limited all the same, as `isolated` limits it. */
 static struct json *
 limits_json(const struct sandbox_limits *l)
 {
 	const struct {
 		const char *name;
-		int64_t value;
-	} limits[] = {{"cpu_millis", l->cpu_millis}, {"cpu_time_ms", l->cpu_time_ms},
-	    {"disk_bytes", l->disk_bytes}, {"memory_bytes", l->memory_bytes},
-	    {"network_bytes_per_s", l->network_bytes_per_s}, {"open_files", l->open_files},
-	    {"output_bytes", l->output_bytes}, {"processes", l->processes}, {"wall_ms", l->wall_ms}};
+		int64_t value, otherwise;
+	} limits[] = {{"cpu_millis", l->cpu_millis, 2000}, {"cpu_time_ms", l->cpu_time_ms, 0},
+	    {"disk_bytes", l->disk_bytes, 512LL << 20}, {"memory_bytes", l->memory_bytes, 1LL << 30},
+	    {"network_bytes_per_s", l->network_bytes_per_s, 0}, {"open_files", l->open_files, 1024},
+	    {"output_bytes", l->output_bytes, 16LL << 20}, {"processes", l->processes, 128},
+	    {"wall_ms", l->wall_ms, 600000}};
 	struct json *v = json_new_object();
-	for (size_t i = 0; i < ARRAY_LEN(limits); i++)
-		if (limits[i].value != FIELD_UNSET)
-			(void)json_set_int(v, limits[i].name, limits[i].value);
+	for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+		int64_t value = limits[i].value != FIELD_UNSET ? limits[i].value : limits[i].otherwise;
+		if (value > 0)
+			(void)json_set_int(v, limits[i].name, value);
+	}
 	return v;
 }
+
+/* The floor of a policy that names none: what `isolated` asks for. */
+static const char *const floor_otherwise[] = {"user-ns", "net-ns", "seccomp", "landlock", "memory-limit",
+    "process-limit"};
 
 static struct json *
 floor_json(const struct terms *floor)
@@ -35,6 +43,11 @@ floor_json(const struct terms *floor)
 		(void)json_set_str(term, "term", floor->items[i].name);
 		if (floor->items[i].strength != NULL)
 			(void)json_set_str(term, "strength", floor->items[i].strength);
+		(void)json_push(v, term);
+	}
+	for (size_t i = 0; floor->n == 0 && i < ARRAY_LEN(floor_otherwise); i++) {
+		struct json *term = json_new_object();
+		(void)json_set_str(term, "term", floor_otherwise[i]);
 		(void)json_push(v, term);
 	}
 	return v;
