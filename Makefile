@@ -13,6 +13,8 @@ SECONDS ?= 30
 MESON = /usr/bin/meson
 NINJA = /usr/bin/ninja
 RUN_TESTS = /usr/bin/python3 tools/run_tests.py
+# Warnings are errors with the compiler that we develop with; another one may know new ones.
+WERROR := $(shell gcc -dumpversion 2>/dev/null | grep -qx 12 && echo true || echo false)
 SANITIZE = -Db_sanitize=address,undefined -Db_lundef=false -Dlean_libc=glibc
 
 .NOTPARALLEL:
@@ -23,7 +25,7 @@ all: $(BUILD)/build.ninja
 
 $(BUILD)/build.ninja:
 	@test -x $(MESON) && test -x $(NINJA) || { echo 'meson and ninja are missing; run: make deps' >&2; exit 1; }
-	@$(MESON) setup --prefix=$(PREFIX) $(BUILD) >$(BUILD).log 2>&1 || { tail -n 5 $(BUILD).log >&2; exit 1; }
+	@$(MESON) setup --prefix=$(PREFIX) -Dwerror=$(WERROR) $(BUILD) >$(BUILD).log 2>&1 || { tail -n 5 $(BUILD).log >&2; exit 1; }
 	@mv $(BUILD).log $(BUILD)/setup.log
 
 deps:

@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#undef error_set
+#undef error_set_errno
+
 static void error_fill(struct error *err, const char *code, const char *fmt, va_list args)
     PRINTF_LIKE(3, 0);
 
