@@ -6,6 +6,8 @@
 
 #include "ipc/messages.h"
 
+#define SETTLE_ROUNDS 64
+
 static void
 on_round_end(void *data)
 {
@@ -80,9 +82,14 @@ answer_checkpoint(struct commit *c, const struct waiter *w)
 static void
 answer(struct commit *c, enum commit_want want, const struct error *err)
 {
+	size_t kept = 0;
 	for (size_t i = 0; i < c->n; i++) {
 		struct waiter *w = &c->waiters[i];
-		if (w->conn == NULL || w->want != want)
+		if (w->want != want) {
+			c->waiters[kept++] = *w;
+			continue;
+		}
+		if (w->conn == NULL)
 			continue;
 		if (err != NULL)
 			(void)conn_send_error(w->conn, w->serial, err);
@@ -93,17 +100,33 @@ answer(struct commit *c, enum commit_want want, const struct error *err)
 		else
 			answer_appended(w);
 	}
+	c->n = kept;
 }
 
-static bool
-sync_wanted(const struct commit *c)
+static void
+sync_and_answer(struct commit *c)
 {
-	if (c->unanswered_durable)
-		return true;
-	for (size_t i = 0; i < c->n; i++)
-		if (c->waiters[i].want != WANT_WRITTEN)
-			return true;
-	return false;
+	struct error err;
+	const struct error *failure = journal_write(c->journal, &err) < 0 ? &err : NULL;
+	answer(c, WANT_WRITTEN, failure);
+	if (failure == NULL && journal_sync(c->journal, &err) < 0)
+		failure = &err;
+	answer(c, WANT_DURABLE, failure);
+	answer(c, WANT_SYNC, failure);
+	answer(c, WANT_CHECKPOINT, failure);
+	c->unanswered_durable = false;
+}
+
+static void
+on_settle(struct timer *timer, void *data)
+{
+	struct commit *c = data;
+	c->settle = NULL;
+	bool more = journal_batched(c->journal) > 0 && ++c->rounds < SETTLE_ROUNDS;
+	if (more && loop_timer(c->loop, 0, on_settle, c, &c->settle) == 0)
+		return;
+	sync_and_answer(c);
+	signer_after_write(c->signer);
 }
 
 void
@@ -112,14 +135,21 @@ commit_run(struct commit *c)
 	struct error err;
 	const struct error *failure = journal_write(c->journal, &err) < 0 ? &err : NULL;
 	answer(c, WANT_WRITTEN, failure);
-	if (failure == NULL && sync_wanted(c) && journal_sync(c->journal, &err) < 0)
-		failure = &err;
-	answer(c, WANT_DURABLE, failure);
-	answer(c, WANT_SYNC, failure);
-	answer(c, WANT_CHECKPOINT, failure);
-	c->n = 0;
-	c->unanswered_durable = false;
-	if (failure == NULL)
+	if (failure == NULL && (c->n > 0 || c->unanswered_durable)) {
+		c->rounds = c->settle == NULL ? 0 : c->rounds;
+		if (c->settle != NULL || loop_timer(c->loop, 0, on_settle, c, &c->settle) == 0)
+			return;
+	}
+	commit_flush(c);
+}
+
+void
+commit_flush(struct commit *c)
+{
+	c->settle = timer_cancel(c->settle);
+	if (c->n > 0 || c->unanswered_durable || journal_batched(c->journal) > 0)
+		sync_and_answer(c);
+	if (journal_failed(c->journal, NULL) == 0)
 		signer_after_write(c->signer);
 }
 

@@ -1,8 +1,9 @@
-/* Group commit: what arrives in one round of the loop is written, synced and answered together.
+/* Group commit: what arrives together is written, synced and answered together.
  *
- * Order within a round: write the batch; answer those who wanted it written; sync, if anyone wants
- * that; answer them; sign, if anyone wants that; answer them. So an append that need not be durable
- * never waits for the sync of its own round. */
+ * At the end of each round of the loop the batch is written, and those who wanted no more are answered.
+ * If somebody wants a sync, it comes after the first round that brought nothing new (a conversation
+ * gives only some of its messages in one round), at the latest after SETTLE_ROUNDS; then they are
+ * answered, and last those who want a checkpoint. */
 #pragma once
 
 #include <stddef.h>
@@ -30,6 +31,8 @@ struct commit {
 	struct waiter *waiters; /* owned */
 	size_t n, room;
 	bool unanswered_durable; /* somebody who does not wait wants a sync */
+	struct timer *settle;    /* fires in the next round: sync, or wait for one more */
+	unsigned rounds;         /* that the sync has been put off */
 };
 
 void commit_init(struct commit *c, struct loop *loop, struct journal *journal, struct signer *signer);
@@ -38,7 +41,9 @@ void commit_done(struct commit *c);
  * no answer. 0 or -ENOMEM. */
 int commit_wait(struct commit *c, struct conn *conn, uint32_t serial, enum commit_want want,
     const struct journal_at *at);
-/* Runs the round's work now. */
+/* Writes the batch now; syncs follow in the next round. */
 void commit_run(struct commit *c);
+/* Writes, syncs and answers everything now. */
+void commit_flush(struct commit *c);
 /* CONN is gone. */
 void commit_forget(struct commit *c, const struct conn *conn);

@@ -90,7 +90,7 @@ static int
 finish(struct ledger *l)
 {
 	struct error err;
-	commit_run(&l->commit);
+	commit_flush(&l->commit);
 	int r = journal_failed(l->journal, &err);
 	if (r == 0)
 		r = signer_finish(l->signer, &err);
