@@ -254,11 +254,27 @@ the_sandbox_comes_out_in_units(void **state)
 	assert_string_equal(buf_str(&out),
 	    "{\"exec_gate\":\"submit\",\"executables\":\"any\",\"floor\":[{\"term\":\"seccomp\"},"
 	    "{\"strength\":\"cgroup\",\"term\":\"memory-limit\"}],\"limits\":{\"cpu_millis\":500,"
-	    "\"memory_bytes\":536870912,\"network_bytes_per_s\":1048576,\"output_bytes\":1024,"
+	    "\"disk_bytes\":536870912,\"memory_bytes\":536870912,\"network_bytes_per_s\":1048576,"
+	    "\"open_files\":1024,\"output_bytes\":1024,\"processes\":128,"
 	    "\"wall_ms\":120000},\"root\":\"host\",\"tier\":\"namespaces\",\"workspace\":\"staged\"}"
 	    "{\"calls_per_task\":5}");
 	buf_done(&out);
 	policy_free(policy);
+}
+
+static void
+what_is_left_out_is_limited_and_has_the_floor_of_isolated(void **state)
+{
+	struct policy *bare = load(HEAD "rules: []\n");
+	struct error err = {0};
+	const char *text = policy_builtin("isolated");
+	struct policy *isolated = NULL;
+	assert_int_equal(policy_load(text, strlen(text), "isolated", &isolated, &err), 0);
+	_cleanup_json_ struct json *a = policy_sandbox(bare), *b = policy_sandbox(isolated);
+	assert_true(json_equal(json_get(a, "limits"), json_get(b, "limits")));
+	assert_true(json_equal(json_get(a, "floor"), json_get(b, "floor")));
+	policy_free(bare);
+	policy_free(isolated);
 }
 
 static void
@@ -290,6 +306,7 @@ main(void)
 		cmocka_unit_test(too_much_is_refused_with_one_line),
 		cmocka_unit_test(the_built_in_policies_load_and_can_be_enforced),
 		cmocka_unit_test(the_sandbox_comes_out_in_units),
+		cmocka_unit_test(what_is_left_out_is_limited_and_has_the_floor_of_isolated),
 		cmocka_unit_test(what_this_build_lacks_is_named_line_by_line),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
