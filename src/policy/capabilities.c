@@ -193,7 +193,8 @@ note_rule(const struct policy *policy, const struct rule *r, struct json *notes)
 		break;
 	case ACTION_FILE:
 		if (r->effect == VERDICT_ALLOW && r->paths.mode != LIST_ITEMS)
-			note(notes, "any path of the workspace, hidden files and hooks (.git/hooks) included");
+			note(notes, "any path of the workspace that no deny rule takes away, hidden files and hooks (.git/hooks) "
+			    "included");
 		break;
 	default:
 		break;

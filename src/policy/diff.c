@@ -147,8 +147,8 @@ add_setting(struct json *settings, const char *path, const struct json *before, 
 static int
 diff_settings(struct json *settings, const char *path, const struct json *before, const struct json *after)
 {
-	bool maps = (before == NULL || json_type(before) == JSON_OBJECT) &&
-	    (after == NULL || json_type(after) == JSON_OBJECT);
+	bool maps = before != NULL && json_type(before) == JSON_OBJECT && after != NULL &&
+	    json_type(after) == JSON_OBJECT;
 	if (!maps)
 		return json_equal(before, after) ? 0 : add_setting(settings, path, before, after);
 	const struct json *sides[] = {before, after};

@@ -390,7 +390,8 @@ offer_around(struct walk *w, const size_t *base, size_t most)
 	return 0;
 }
 
-/* Two bases: the first item of every field, and as little as can be. */
+/* Two bases: as little as can be (the witness that is easiest to read), and the first item of every
+ * field. */
 int
 witness_rule(const struct rule *rule, size_t most, witness_fn *fn, void *data)
 {
@@ -402,9 +403,9 @@ witness_rule(const struct rule *rule, size_t most, witness_fn *fn, void *data)
 		for (size_t i = 0; i < w.axes[axis].n; i++)
 			if (w.axes[axis].texts[i] == NULL)
 				least[axis] = i;
-	int r = offer_around(&w, first, most / 2);
+	int r = offer_around(&w, least, most / 2);
 	if (r >= 0)
-		r = offer_around(&w, least, most);
+		r = offer_around(&w, first, most);
 	arena_done(&w.arena);
 	return r;
 }
