@@ -1,6 +1,7 @@
 /* The asked part of a run: its request is checked, its program found (inspection, no effect), the action
  * proposed, and rf-init started in the meantime. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -46,8 +47,46 @@ check_request(const struct msg *m, struct error *err)
 	return 0;
 }
 
+/* Whether directory ANCESTOR is FD or above it, by identity: names and links do not matter. When it
+ * cannot be found out the answer is yes. */
+static bool
+is_below(int fd, const struct stat *ancestor)
+{
+	struct stat now, up;
+	_cleanup_close_ int at = openat(fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	for (;;) {
+		if (at < 0 || fstat(at, &now) < 0)
+			return true;
+		if (now.st_dev == ancestor->st_dev && now.st_ino == ancestor->st_ino)
+			return true;
+		int parent = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		(void)close(at);
+		at = parent;
+		if (at >= 0 && fstat(at, &up) == 0 && up.st_dev == now.st_dev && up.st_ino == now.st_ino)
+			return false; /* the root is its own parent */
+	}
+}
+
+/* Our sockets, the ledger and its key must not be anybody's workspace: rootless, the command has the uid
+ * that they trust. */
 static int
-check_workspace_fd(const struct msg *m, struct error *err)
+check_apart(const struct supervisor *s, int workspace_fd, const char *path, struct error *err)
+{
+	struct stat workspace, state;
+	if (fstat(workspace_fd, &workspace) < 0 || fstat(s->state_fd, &state) < 0)
+		return error_set_errno(err, errno, "bad_workspace", "workspace");
+	if (!is_below(s->state_fd, &workspace) && !is_below(workspace_fd, &state))
+		return 0;
+	char shown[200];
+	log_escape(path, strlen(path), shown, sizeof(shown));
+	(void)error_set(err, EACCES, "bad_workspace",
+	    "workspace %s contains Ringfence's state directory, or lies in it", shown);
+	error_remedy(err, "name the project's own directory, or move the state: RINGFENCE_STATE=DIR");
+	return -EACCES;
+}
+
+static int
+check_workspace_fd(const struct supervisor *s, const struct msg *m, struct error *err)
 {
 	const struct json *workspace = json_get(m->body, "workspace");
 	struct stat st;
@@ -59,7 +98,7 @@ check_workspace_fd(const struct msg *m, struct error *err)
 	if (json_get_str(workspace, "path", "")[0] != '/' || fstat(m->fds[m->n_fds - 1], &st) < 0 ||
 	    !S_ISDIR(st.st_mode))
 		return error_set(err, ENOTDIR, "bad_workspace", "the workspace is not a directory");
-	return 0;
+	return check_apart(s, m->fds[m->n_fds - 1], json_get_str(workspace, "path", ""), err);
 }
 
 static struct json *
@@ -165,7 +204,7 @@ run_on_request(struct conn *conn, struct msg *m)
 	else if (s->arbiter.conn == NULL || s->ledger.conn == NULL)
 		(void)error_set(&err, EAGAIN, "not_ready", "the arbiter or the ledger is being restarted");
 	else if (check_request(m, &err) == 0)
-		(void)check_workspace_fd(m, &err);
+		(void)check_workspace_fd(s, m, &err);
 	if (err.code[0] != 0)
 		return conn_send_error(conn, m->serial, &err);
 	struct run *run = run_new(conn, m);
