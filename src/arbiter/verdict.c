@@ -10,25 +10,40 @@
 #include "base/log.h"
 #include "ipc/messages.h"
 
-void
-verdict_send(struct arbiter *arbiter, const struct action *action, uint32_t serial, const char *comment)
+/* Lends *VALUE to BODY: copying it would cost more than the rest of the message. If there is no memory
+ * for that, it is gone, and the broken body ends the conversation when it is sent. */
+static void
+lend(struct json *body, const char *name, struct json **value)
 {
-	struct json *body = json_new_object();
+	if (json_set(body, name, *value) < 0)
+		*value = NULL;
+}
+
+void
+verdict_send(struct arbiter *arbiter, struct action *action, uint32_t serial, const char *comment)
+{
+	bool goes_on = action->state == STATE_APPROVED || action->state == STATE_REVIEWING;
+	_cleanup_json_ struct json *body = json_new_object();
 	(void)json_set_str(body, "action_id", action->id);
 	(void)json_set_str(body, "task", action->task->id);
 	(void)json_set_str(body, "state", action_state_name(action->state));
-	(void)json_set(body, "decision", json_copy(action->decision));
 	(void)json_set_str(body, "policy", action->generation->hash);
-	if (action->state == STATE_APPROVED || action->state == STATE_REVIEWING)
-		(void)json_set(body, "sandbox", json_copy(action->generation->sandbox));
 	if (action->review_id[0] != '\0')
 		(void)json_set_str(body, "review_id", action->review_id);
 	if (action->expires_at != 0)
 		(void)json_set_int(body, "expires_at", action->expires_at);
 	if (comment != NULL)
 		(void)json_set_str(body, "comment", comment);
+	lend(body, "decision", &action->decision);
+	if (goes_on)
+		lend(body, "sandbox", &action->generation->sandbox);
 	/* A send that fails ends the conversation with the supervisor, and with it us. */
-	(void)conn_send_take(arbiter->supervisor, MSG_VERDICT, serial, body);
+	if (body == NULL)
+		conn_close(arbiter->supervisor);
+	else
+		(void)conn_send(arbiter->supervisor, MSG_VERDICT, serial, body, NULL, 0);
+	(void)json_detach(body, "decision");
+	(void)json_detach(body, "sandbox");
 }
 
 static void

@@ -4,7 +4,7 @@
 #include "arbiter/arbiter.h"
 
 /* MSG_VERDICT about ACTION in its present state, to request SERIAL. COMMENT may be NULL. */
-void verdict_send(struct arbiter *arbiter, const struct action *action, uint32_t serial,
+void verdict_send(struct arbiter *arbiter, struct action *action, uint32_t serial,
     const char *comment);
 
 /* Ends ACTION, which nobody performs, in state TO: in the store, in memory, in the ledger (EVENT) and
