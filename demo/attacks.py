@@ -49,8 +49,8 @@ def check_memory(demo, result):
     """Killed by the control group or the watching supervisor; or, where there is only a limit for each
     process, refused the memory."""
     usage = result.get("usage", {})
-    peak = max(usage.get("memory_peak_bytes", 0), usage.get("max_rss_bytes", 0)) or 1 << 60
     killed = result.get("limit") == "memory" and result.get("exit_code") == 137
+    peak = usage.get("memory_peak_bytes" if killed else "max_rss_bytes", 1 << 60)
     refused = "MemoryError" in result.get("stderr", "")
     how = f"killed ({usage.get('oom_kills', 0)} out-of-memory kills)" if killed else "refused more"
     # The largest process's resident pages count some that are shared, on top of the limit.

@@ -13,237 +13,18 @@
 #include "sandbox/workspace.h"
 #include "sandbox/workspace_fs.h"
 #include "sandbox/workspace_journal.h"
-#include "sandbox/workspace_list.h"
+#include "sandbox/workspace_stage.h"
 
 #ifndef SYS_faccessat2
 #define SYS_faccessat2 439
 #endif
 
-/* A name of the upper layer that shares its inode with others. */
-struct link {
-	uint64_t inode;
-	size_t index;
-};
-
-/* Where a change is staged: new/SLOT, and below it what the path has beyond the path of change TOP. */
-struct spot {
-	bool used;
-	unsigned slot;
-	size_t top;
-};
-
 struct commit {
-	const struct changes *changes;
-	int upper;
+	struct stage stage;
 	int lower; /* our own open directory, locked */
 	struct staging staging;
 	struct journal journal;
-	struct commit_result result;
-	struct error *err;
-	unsigned slots;
-	struct spot *spots; /* owned; one per change */
-	struct link *links; /* owned; sorted by inode, then index */
-	size_t n_links;
 };
-
-static int
-fail(struct commit *c, int r, const char *doing, const char *path)
-{
-	char shown[512];
-	log_escape(path, strlen(path), shown, sizeof(shown));
-	return error_set_errno(c->err, -r, "commit_failed", "cannot %s %s", doing, shown);
-}
-
-/* The first change after I that is not below it. */
-static size_t
-after_subtree(const struct changes *changes, size_t i)
-{
-	size_t k = i + 1;
-	while (k < changes->n && path_is_below(changes->items[k].path, changes->items[i].path))
-		k++;
-	return k;
-}
-
-/* ---- hard links ---- */
-
-static int
-compare_links(const void *a, const void *b)
-{
-	const struct link *x = a, *y = b;
-	if (x->inode != y->inode)
-		return x->inode < y->inode ? -1 : 1;
-	return x->index < y->index ? -1 : x->index > y->index;
-}
-
-static int
-collect_links(struct commit *c)
-{
-	const struct changes *changes = c->changes;
-	c->links = calloc(changes->n + 1, sizeof(*c->links));
-	c->spots = calloc(changes->n + 1, sizeof(*c->spots));
-	if (c->links == NULL || c->spots == NULL)
-		return -ENOMEM;
-	for (size_t i = 0; i < changes->n; i++)
-		if (changes->items[i].linked && changes->items[i].kind == CHANGE_ADDED &&
-		    changes->items[i].type == ENTRY_FILE)
-			c->links[c->n_links++] = (struct link){changes->items[i].inode, i};
-	if (c->n_links > 1)
-		qsort(c->links, c->n_links, sizeof(*c->links), compare_links);
-	return 0;
-}
-
-/* An earlier staged change that is the same file as I, or -1. */
-static ssize_t
-staged_twin(const struct commit *c, size_t i)
-{
-	uint64_t inode = c->changes->items[i].inode;
-	size_t low = 0, high = c->n_links;
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-		if (c->links[middle].inode < inode)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	if (low == c->n_links || c->links[low].inode != inode)
-		return -1;
-	size_t first = c->links[low].index;
-	return first != i && c->spots[first].used ? (ssize_t)first : -1;
-}
-
-/* ---- staging ---- */
-
-/* The path of change I below STAGING/new. */
-static void
-staged_path(const struct commit *c, size_t i, char ret[WORKSPACE_PATH_MAX + 16])
-{
-	const struct spot *spot = &c->spots[i];
-	(void)snprintf(ret, WORKSPACE_PATH_MAX + 16, "%u%s", spot->slot,
-	    c->changes->items[i].path + strlen(c->changes->items[spot->top].path));
-}
-
-/* Copies SOURCE to the new file TARGET; the contents must be those that were compared. */
-static int
-copy_contents(int source, int target, const struct change *change)
-{
-	static uint8_t chunk[65536];
-	uint8_t hash[SHA256_BYTES];
-	struct sha256 h;
-	sha256_init(&h);
-	for (;;) {
-		ssize_t n = read(source, chunk, sizeof(chunk));
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		if (n == 0)
-			break;
-		sha256_update(&h, chunk, (size_t)n);
-		int r = wsfs_write(target, chunk, (size_t)n);
-		if (r < 0)
-			return r;
-	}
-	sha256_final(&h, hash);
-	return memcmp(hash, change->hash, sizeof(hash)) == 0 ? 0 : -ESTALE;
-}
-
-/* OLD is the file that is replaced, or NULL: its owner is kept where the caller may. */
-static int
-stage_file(struct commit *c, const struct change *change, int parent, const char *name,
-    const struct stat *old)
-{
-	struct stat st;
-	_cleanup_close_ int source = wsfs_open_forced(c->upper, change->path);
-	if (source < 0)
-		return source;
-	_cleanup_close_ int target = wsfs_open(parent, name, O_WRONLY | O_CREAT | O_EXCL);
-	if (target < 0)
-		return target;
-	int r = copy_contents(source, target, change);
-	if (r < 0)
-		return r;
-	if (old != NULL && fchown(target, old->st_uid, old->st_gid) < 0 && geteuid() == 0)
-		return -errno;
-	if (fchmod(target, change->mode & 0777) < 0 || fstat(source, &st) < 0)
-		return -errno;
-	struct timespec times[2] = {st.st_atim, st.st_mtim};
-	return futimens(target, times) < 0 ? -errno : 0;
-}
-
-/* Stages change I alone. */
-static int
-stage_entry(struct commit *c, size_t i, const struct stat *old)
-{
-	const struct change *change = &c->changes->items[i];
-	char path[WORKSPACE_PATH_MAX + 16], twin_path[WORKSPACE_PATH_MAX + 16];
-	const char *name;
-	staged_path(c, i, path);
-	_cleanup_close_ int parent = wsfs_open_parent(c->staging.new_fd, path, &name);
-	if (parent < 0)
-		return parent;
-	if (change->type == ENTRY_DIR)
-		return mkdirat(parent, name, 0700) < 0 ? -errno : 0;
-	if (change->type == ENTRY_SYMLINK)
-		return symlinkat(change->target, parent, name) < 0 ? -errno : 0;
-	ssize_t twin = change->linked && change->kind == CHANGE_ADDED ? staged_twin(c, i) : -1;
-	if (twin < 0)
-		return stage_file(c, change, parent, name, old);
-	staged_path(c, (size_t)twin, twin_path);
-	return linkat(c->staging.new_fd, twin_path, parent, name, 0) < 0 ? -errno : 0;
-}
-
-/* Gives the staged directories I.. below END their modes, the deepest first. */
-static int
-finish_directories(struct commit *c, size_t i, size_t end)
-{
-	char path[WORKSPACE_PATH_MAX + 16];
-	for (size_t k = end; k-- > i;) {
-		const struct change *change = &c->changes->items[k];
-		if (change->type != ENTRY_DIR || !c->spots[k].used)
-			continue;
-		/* A directory can only be renamed to another parent while its owner may write it. */
-		mode_t mode = k == i ? change->mode | 0700 : change->mode;
-		staged_path(c, k, path);
-		int r = wsfs_chmod(c->staging.new_fd, path, mode);
-		if (r < 0)
-			return fail(c, r, "stage", change->path);
-	}
-	return 0;
-}
-
-/* Stages change I and, of a directory, all that was added below it. */
-static int
-stage_tree(struct commit *c, size_t i, const struct stat *old, struct step *ret)
-{
-	const struct changes *changes = c->changes;
-	size_t end = changes->items[i].type == ENTRY_DIR ? after_subtree(changes, i) : i + 1;
-	unsigned slot = c->slots++;
-	for (size_t k = i; k < end;) {
-		if (k > i && change_is_withheld(&changes->items[k])) {
-			size_t next = after_subtree(changes, k);
-			c->result.withheld += next - k;
-			k = next;
-			continue;
-		}
-		c->spots[k] = (struct spot){.slot = slot, .top = i};
-		int r = stage_entry(c, k, k == i ? old : NULL);
-		if (r == -ESTALE)
-			return error_set(c->err, ESTALE, "workspace_changed",
-			    "the staged workspace changed while it was committed");
-		if (r < 0)
-			return fail(c, r, "stage", changes->items[k].path);
-		c->spots[k++].used = true;
-		c->result.applied++;
-	}
-	int r = finish_directories(c, i, end);
-	struct stat st;
-	char path[WORKSPACE_PATH_MAX + 16];
-	staged_path(c, i, path);
-	if (r == 0)
-		r = wsfs_stat(c->staging.new_fd, path, &st);
-	*ret = (struct step){.slot = slot, .inode = r == 0 ? st.st_ino : 0};
-	return r;
-}
 
 /* ---- the plan ---- */
 
@@ -254,13 +35,13 @@ check_parent(struct commit *c, const char *path)
 	const char *name;
 	_cleanup_close_ int parent = wsfs_open_parent(c->lower, path, &name);
 	if (parent == -EXDEV)
-		return error_set(c->err, EXDEV, "commit_refused",
+		return error_set(c->stage.err, EXDEV, "commit_refused",
 		    "%s is on another file system than the workspace", path);
 	if (parent < 0)
-		return fail(c, parent, "open the directory of", path);
+		return stage_fail(c->stage.err, parent, "open the directory of", path);
 	if (syscall(SYS_faccessat2, parent, "", W_OK | X_OK, AT_EACCESS | AT_EMPTY_PATH) < 0 &&
 	    errno != ENOSYS)
-		return fail(c, -errno, "write", path);
+		return stage_fail(c->stage.err, -errno, "write", path);
 	return 0;
 }
 
@@ -291,33 +72,33 @@ add_chmod(struct commit *c, const struct change *change, const struct stat *old)
 static int
 plan_change(struct commit *c, size_t i, size_t *ret_next)
 {
-	const struct change *change = &c->changes->items[i];
+	const struct change *change = &c->stage.changes->items[i];
 	struct step step = {0};
 	struct stat old;
 	*ret_next = i + 1;
 	if (change_is_withheld(change)) {
-		*ret_next = after_subtree(c->changes, i);
-		c->result.withheld += *ret_next - i;
+		*ret_next = stage_after_subtree(c->stage.changes, i);
+		c->stage.result.withheld += *ret_next - i;
 		return 0;
 	}
 	bool exists = change->kind != CHANGE_ADDED;
 	int r = exists ? wsfs_stat(c->lower, change->path, &old) : 0;
 	if (r < 0)
-		return fail(c, r, "find", change->path);
+		return stage_fail(c->stage.err, r, "find", change->path);
 	if (change->kind == CHANGE_DELETED) {
-		*ret_next = after_subtree(c->changes, i);
-		c->result.applied += *ret_next - i;
-		step.slot = c->slots++;
+		*ret_next = stage_after_subtree(c->stage.changes, i);
+		c->stage.result.applied += *ret_next - i;
+		step.slot = c->stage.slots++;
 		return add_step(c, change, STEP_REMOVE, step);
 	}
 	if (exists && !(change->flags & (CHANGE_CONTENT | CHANGE_TYPE))) {
-		c->result.applied++;
+		c->stage.result.applied++;
 		return change->type == ENTRY_DIR ? 0 : add_chmod(c, change, &old);
 	}
 	if (change->type == ENTRY_DIR || (change->flags & CHANGE_TYPE))
-		*ret_next = after_subtree(c->changes, i);
+		*ret_next = stage_after_subtree(c->stage.changes, i);
 	bool same_type = exists && !(change->flags & CHANGE_TYPE);
-	r = stage_tree(c, i, same_type ? &old : NULL, &step);
+	r = stage_tree(&c->stage, i, same_type ? &old : NULL, &step);
 	return r < 0 ? r : add_step(c, change, exists ? STEP_REPLACE : STEP_PLACE, step);
 }
 
@@ -325,18 +106,20 @@ plan_change(struct commit *c, size_t i, size_t *ret_next)
 static int
 plan_directory_modes(struct commit *c)
 {
-	for (size_t i = c->changes->n; i-- > 0;) {
-		const struct change *change = &c->changes->items[i];
+	for (size_t i = c->stage.changes->n; i-- > 0;) {
+		const struct change *change = &c->stage.changes->items[i];
 		struct stat old;
 		int r = 0;
 		if (change->type != ENTRY_DIR || change->kind == CHANGE_DELETED ||
 		    change_is_withheld(change))
 			continue;
-		if (c->spots[i].used && c->spots[i].top == i && (change->mode & 0700) != 0700)
+		if (c->stage.spots[i].used && c->stage.spots[i].top == i &&
+		    (change->mode & 0700) != 0700)
 			r = add_chmod(c, change, NULL);
-		else if (!c->spots[i].used && change->flags & CHANGE_MODE) {
+		else if (!c->stage.spots[i].used && change->flags & CHANGE_MODE) {
 			r = wsfs_stat(c->lower, change->path, &old);
-			r = r < 0 ? fail(c, r, "find", change->path) : add_chmod(c, change, &old);
+			r = r < 0 ? stage_fail(c->stage.err, r, "find", change->path)
+				  : add_chmod(c, change, &old);
 		}
 		if (r < 0)
 			return r;
@@ -347,8 +130,9 @@ plan_directory_modes(struct commit *c)
 static int
 plan_all(struct commit *c)
 {
-	int r = collect_links(c);
-	for (size_t i = 0; r == 0 && i < c->changes->n;)
+	c->stage.new_fd = c->staging.new_fd;
+	int r = stage_init(&c->stage);
+	for (size_t i = 0; r == 0 && i < c->stage.changes->n;)
 		r = plan_change(c, i, &i);
 	return r == 0 ? plan_directory_modes(c) : r;
 }
@@ -410,7 +194,7 @@ finish(const struct journal *j, struct staging *s, int lower, struct error *err)
 	int undone = 0;
 	int r = journal_apply(j, s, lower, &undone, err);
 	if (r < 0 && undone < 0) {
-		error_remedy(err, "`rf-workspace recover --lower DIR` tries again");
+		error_remedy(err, "`ringfence workspace recover DIR` tries again");
 		return r;
 	}
 	int synced = sync_all(lower);
@@ -428,7 +212,8 @@ stage_and_apply(struct commit *c, const struct commit_options *options)
 {
 	int r = make_staging(c->lower, &c->staging);
 	if (r < 0)
-		r = error_set_errno(c->err, -r, "commit_failed", "cannot write to the workspace");
+		r = error_set_errno(
+		    c->stage.err, -r, "commit_failed", "cannot write to the workspace");
 	else
 		r = plan_all(c);
 	if (r == 0) {
@@ -437,13 +222,13 @@ stage_and_apply(struct commit *c, const struct commit_options *options)
 			r = journal_save(&c->journal, &c->staging, options->key, options->key_len);
 		if (r < 0)
 			(void)error_set_errno(
-			    c->err, -r, "commit_failed", "cannot write the journal");
+			    c->stage.err, -r, "commit_failed", "cannot write the journal");
 	}
 	if (r < 0) {
 		(void)wsfs_remove_tree(c->lower, c->staging.name);
 		return r;
 	}
-	return finish(&c->journal, &c->staging, c->lower, c->err);
+	return finish(&c->journal, &c->staging, c->lower, c->stage.err);
 }
 
 /* Opens LOWER anew and locks it: one commit at a time. */
@@ -522,7 +307,10 @@ workspace_commit(int upper, int lower, const struct changes *changes,
 {
 	enum recover_outcome before;
 	struct commit c = {
-	    .changes = changes, .upper = upper, .lower = -1, .staging = STAGING_INIT, .err = err};
+	    .stage = {.changes = changes, .upper = upper, .err = err},
+	    .lower = -1,
+	    .staging = STAGING_INIT,
+	};
 	int r = check_changes(changes, options, err);
 	if (r < 0)
 		return r;
@@ -536,11 +324,10 @@ workspace_commit(int upper, int lower, const struct changes *changes,
 	if (r == 0 && changes->n > 0)
 		r = stage_and_apply(&c, options);
 	if (r == 0)
-		*ret = c.result;
+		*ret = c.stage.result;
 	journal_done(&c.journal);
 	staging_done(&c.staging);
-	free(c.links);
-	free(c.spots);
+	stage_done(&c.stage);
 	(void)close(c.lower);
 	return r;
 }

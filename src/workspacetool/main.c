@@ -1,6 +1,6 @@
 /* rf-workspace: what a staged run changed, and how it gets out.
  *
- *     rf-workspace summary|diff|changes|commit|recover --lower-fd N [--upper-fd N] [options]
+ *     rf-workspace summary|diff|changes|commit|recover --lower-fd N|DIR [--upper-fd N] [options]
  *
  * The CLI executes it with two directory descriptors: the upper layer of a finished sandbox and the
  * user's own directory. Runs as the user (root when the user is). Before it reads anything that the
@@ -46,7 +46,7 @@ static int
 usage(void)
 {
 	(void)fputs(
-	    "usage: rf-workspace summary|diff|changes|commit|recover --lower-fd N | --lower DIR\n"
+	    "usage: rf-workspace summary|diff|changes|commit|recover --lower-fd N | DIR\n"
 	    "    [--upper-fd N] [--since MS] [--name PATH] [--digest HEX] [--force] [--json]\n",
 	    stderr);
 	return 2;
@@ -134,6 +134,12 @@ parse_arguments(int argc, char **argv, struct arguments *a)
 			a->json = true;
 		} else if (strcmp(argv[i], "--force") == 0) {
 			a->force = true;
+		} else if (argv[i][0] != '-') {
+			if (take_option(a, "--lower", argv[i]) < 0) {
+				(void)fprintf(
+				    stderr, "ringfence: %s: %s\n", argv[i], strerror(errno));
+				return -EINVAL;
+			}
 		} else {
 			if (i + 1 >= argc || take_option(a, argv[i], argv[i + 1]) < 0) {
 				(void)fprintf(stderr,
