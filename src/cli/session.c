@@ -377,6 +377,7 @@ after_streams(struct session *s)
 		else
 			error_set_errno(
 			    &s->result->error, -out->error, "output_lost", "standard output");
+		relay_discard(&s->relay); /* its complaints about that reach nobody either */
 		stop(s, "interrupt");
 	}
 }

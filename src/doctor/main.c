@@ -147,7 +147,8 @@ main(int argc, char **argv)
 	bool json = argc == 2 && strcmp(argv[1], "--json") == 0;
 	struct error err = {0};
 	if (argc == 3 && strcmp(argv[1], "--probe") == 0)
-		return probe_main(argv[2]);
+		_exit(
+		    probe_main(argv[2])); /* nothing may run at exit: the probe may be locked in */
 	if (argc == 2 && strcmp(argv[1], "--help") == 0) {
 		(void)printf("usage: ringfence doctor [--json]\n\nWhat this host can enforce, and "
 			     "how to mend "
