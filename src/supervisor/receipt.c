@@ -136,6 +136,10 @@ receipt_make(const struct sandbox *sandbox, const struct json *config, const str
 		add_lock(locks, "no-new-privs", NULL, NULL, "kernel");
 	if (strcmp(json_get_str(evidence, "capabilities", ""), "none") == 0)
 		add_lock(locks, "no-caps", NULL, NULL, "kernel");
+	const char *nesting = json_get_str(evidence, "nesting", NULL);
+	if (nesting != NULL)
+		add_lock(locks, "no-nested-user-ns", nesting, NULL,
+		    strcmp(nesting, "by seccomp only") == 0 ? "applied" : "kernel");
 	(void)json_set_str(receipt, "proc", json_get_str(evidence, "proc", "absent"));
 	struct json *group = sandbox->group == NULL ? NULL : cgroup_evidence(sandbox->group);
 	add_group_limits(locks, limits, group, config);
