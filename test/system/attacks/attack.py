@@ -154,7 +154,7 @@ def pidfd_of_init(_):
 
 @attack
 def limit_init(_):
-    resource.prlimit(1, resource.RLIMIT_NOFILE, (3, 3))
+    resource.prlimit(1, resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE))
 
 
 @attack
@@ -164,7 +164,7 @@ def renice_init(_):
 
 @attack
 def renice_group(_):
-    os.setpriority(os.PRIO_USER, os.getuid(), 5)
+    os.setpriority(os.PRIO_USER, os.getuid(), 1)
 
 
 @attack
@@ -180,7 +180,6 @@ def reschedule_init(_):
 @attack
 def trace_init(_):
     call(101, 0x4206, 1, 0, 0)  # PTRACE_SEIZE
-    call(101, 17, 1, 0, 0)
 
 
 @attack
@@ -304,7 +303,7 @@ def open_file_system(_):
 
 @attack
 def clone_mount(_):
-    call(428, -100, b"/", 1)
+    call(428, -100, b"/", 0x8001)  # OPEN_TREE_CLONE, AT_RECURSIVE
 
 
 @attack
@@ -567,7 +566,7 @@ def setid_openat2(directory):
 def setid_tmpfile(directory):
     fd = call(257, -100, directory.encode(), 0o20000000 | os.O_DIRECTORY | os.O_WRONLY, 0o4755)
     path = fresh(directory)
-    os.link(f"/proc/self/fd/{fd}", path, follow_symlinks=True)
+    call(265, -100, f"/proc/self/fd/{fd}".encode(), -100, path.encode(), 0x400)  # AT_SYMLINK_FOLLOW
     return must_have_bits(path, 0o4000)
 
 
