@@ -52,6 +52,8 @@ facts_complete(struct arbiter *arbiter, struct json *record, struct task *task,
 		return error_set(err, ENOMEM, "out_of_memory", "out of memory");
 	json_unset(facts, "first_seen");
 	(void)json_set_bool(facts, "burst", task_bursts(task));
+	(void)json_set_bool(
+	    facts, "outside_hours", policy_outside_hours(generation->policy, clock_wall_ms()));
 	if (kind == ACTION_EXEC)
 		return 0;
 	char key[SHA256_HEX];

@@ -3,7 +3,7 @@
 
 #include "arbiter/arbiter.h"
 
-/* Sets facts of RECORD: burst, and for kinds other than exec first_seen. Whatever the sender wrote
+/* Sets facts of RECORD: burst, outside_hours, and for kinds other than exec first_seen. Whatever the sender wrote
  * there is replaced. 0, or negative errno with ERR. */
 int facts_complete(struct arbiter *arbiter, struct json *record, struct task *task,
     const struct generation *generation, enum action_kind kind, struct error *err) MUST_CHECK;

@@ -185,6 +185,52 @@ class FakeLedger(threading.Thread):
             return [r["event"] for r in self.records]
 
 
+class RealLedger:
+    """The real rf-ledger, instead of FakeLedger."""
+
+    def __init__(self, arbiter_end):
+        self.directory = tempfile.mkdtemp(prefix="rf-ledger-")
+        os.chown(self.directory, ARBITER_UID + 1, ARBITER_UID + 1)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener.bind(os.path.join(self.directory, "sock"))
+        listener.listen(4)
+        state = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
+        order = [theirs.fileno(), state, listener.fileno(), arbiter_end.fileno()]
+
+        def arrange():
+            high = [os.dup2(fd, 200 + i) for i, fd in enumerate([os.dup(fd) for fd in order])]
+            for i, fd in enumerate(high):
+                os.dup2(fd, 3 + i)
+
+        own = str(ARBITER_UID + 1)
+        self.process = subprocess.Popen(
+            [os.path.join(bin_dir(), "rf-ledger"), "--uid", own, "--gid", own],
+            preexec_fn=arrange, pass_fds=tuple(range(3, 7)), stderr=sys.stderr)
+        os.close(state)
+        for s in (theirs, listener, arbiter_end):
+            s.close()
+        self.talk = Talk(ours)
+
+    def records(self):
+        """What stands in the files now."""
+        found = []
+        for name in sorted(os.listdir(self.directory)):
+            if name.endswith(".jsonl"):
+                with open(os.path.join(self.directory, name)) as f:
+                    found += [json.loads(line) for line in f]
+        return found
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def destroy(self):
+        self.kill()
+        self.talk.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
 class Arbiter:
     """A running rf-arbiter in its own state directory."""
 

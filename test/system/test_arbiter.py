@@ -203,10 +203,41 @@ class Ledger(Case):
         a = self.arbiter()
         a.ledger.failing = True
         v = a.verdict(exec_action("true"), "isolated")
-        serial = a.claim(v)
-        self.assertNotEqual(a.process.wait(WAIT), 0)
         with self.assertRaises((Closed, BrokenPipeError)):
-            a.supervisor.expect(CLAIMED, serial)
+            a.supervisor.expect(CLAIMED, a.claim(v))
+        self.assertNotEqual(a.process.wait(WAIT), 0)
+
+
+class RealLedgers(Case):
+    """With the real rf-ledger."""
+
+    def arbiter(self):
+        a = super().arbiter(ledger=RealLedger)
+        self.addCleanup(a.ledger.destroy)
+        return a
+
+    def about(self, a, v):
+        return [r["event"] for r in a.ledger.records() if r.get("action_id") == v["action_id"]]
+
+    def test_when_a_claim_is_answered_its_decision_stands_in_the_ledger(self):
+        a = self.arbiter()
+        v = a.verdict(exec_action("true"), "isolated")
+        a.supervisor.expect(CLAIMED, a.claim(v))
+        self.assertIn("decision", self.about(a, v))
+
+    def test_when_a_reviewed_claim_is_answered_its_approval_stands_in_the_ledger(self):
+        a = self.arbiter()
+        v = self.held(a)
+        a.person(BOB).call(REVIEW_APPROVE, {"review_id": v["review_id"]}, REVIEWS)
+        self.assertEqual(self.verdict_of(a, v)["state"], "approved")
+        a.supervisor.expect(CLAIMED, a.claim(v))
+        self.assertEqual(self.about(a, v)[:3], ["decision", "review-opened", "review-approved"])
+
+    def test_when_the_ledger_is_killed_nothing_is_allowed_and_the_arbiter_leaves(self):
+        a = self.arbiter()
+        a.supervisor.expect(CLAIMED, a.claim(a.verdict(exec_action("true"), "isolated")))
+        a.ledger.kill()
+        self.assertNotEqual(a.process.wait(WAIT), 0)
 
 
 class Budgets(Case):
