@@ -101,7 +101,7 @@ wait_tool(pid_t pid, const char *verb, struct error *err)
 static int
 run_tool(const struct tool *tool, const char *verb, struct error *err)
 {
-	pid_t pid;
+	pid_t pid = 0;
 	int r = spawn_tool(tool, verb, NULL, NULL, STDERR_FILENO, &pid, err);
 	return r < 0 ? r : wait_tool(pid, verb, err);
 }
@@ -114,7 +114,7 @@ ask_tool(const struct tool *tool, const char *verb, const char *digest, struct j
 	int pipe_fds[2];
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0)
 		return error_set_errno(err, errno, "workspace", "pipe");
-	pid_t pid;
+	pid_t pid = 0;
 	int r = spawn_tool(tool, verb, "--json", digest, pipe_fds[1], &pid, err);
 	(void)close(pipe_fds[1]);
 	_cleanup_buf_ struct buf text;

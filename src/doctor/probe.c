@@ -186,7 +186,7 @@ wait_state(pid_t pid)
 static int
 probe_proc(void)
 {
-	pid_t pid;
+	pid_t pid = 0;
 	int r = enter_user_namespace(CLONE_NEWNS | CLONE_NEWPID);
 	if (r == STATE_OK)
 		r = cover_spot();
@@ -236,7 +236,7 @@ probe_idmap(void)
 {
 	int pipe_in[2], pipe_out[2];
 	char byte, path[64];
-	pid_t pid;
+	pid_t pid = 0;
 	if (geteuid() != 0) {
 		(void)printf(
 		    "only root can make them; an ordinary user's sandbox has that user's own id\n");
@@ -369,7 +369,7 @@ probe_isolated(void)
 	char name[] = "ringfence", run[] = "run", quiet[] = "--quiet", dashes[] = "--",
 	     what[] = "/bin/true";
 	char *argv[] = {name, run, quiet, dashes, what, NULL};
-	pid_t pid;
+	pid_t pid = 0;
 	int64_t began = clock_monotonic_ns();
 	int status = 0, r = posix_spawn(&pid, program, NULL, NULL, argv, environ);
 	if (r != 0) {
@@ -447,7 +447,7 @@ void
 probe_run(const char *name, struct finding *ret)
 {
 	int pipe_fds[2];
-	pid_t pid;
+	pid_t pid = 0;
 	char text[600] = "";
 	if (pipe2(pipe_fds, O_CLOEXEC) < 0) {
 		finding_set(ret, STATE_MISSING, "pipe: %s", strerror(errno));
