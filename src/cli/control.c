@@ -297,8 +297,10 @@ cmd_start(int argc, char **argv)
 	struct error err = {0};
 	r = connect_supervisor(CONNECT_STAY, &c, &err);
 	bool started = c.started;
+	_cleanup_json_ struct json *stay = json_new_object();
+	(void)json_set_bool(stay, "stay", true); /* also one that a run started */
 	if (r == 0)
-		r = msg_call(c.fd, MSG_STATUS, NULL, NULL, 0, 10000, &reply, &err);
+		r = msg_call(c.fd, MSG_STATUS, stay, NULL, 0, 10000, &reply, &err);
 	connect_done(&c);
 	if (r < 0) {
 		r = fail(&err);
@@ -311,6 +313,20 @@ cmd_start(int argc, char **argv)
 	}
 	msg_done(&reply);
 	return r;
+}
+
+/* Stopping waits for what runs: says for how much. */
+static void
+say_who_runs(int fd)
+{
+	struct msg reply = MSG_INIT;
+	if (msg_call(fd, MSG_STATUS, NULL, NULL, 0, 10000, &reply, NULL) == 0) {
+		size_t n = json_len(json_get(reply.body, "sandboxes"));
+		if (n > 0)
+			say("waiting for %zu sandbox%s to end; `ringfence kill all` ends them now",
+			    n, n == 1 ? "" : "es");
+	}
+	msg_done(&reply);
 }
 
 int
@@ -328,6 +344,8 @@ cmd_stop(int argc, char **argv)
 		say("not running");
 		return 0;
 	}
+	if (r == 0)
+		say_who_runs(c.fd);
 	if (r == 0)
 		r = msg_call(c.fd, MSG_SHUTDOWN, NULL, NULL, 0, -1, &reply, &err);
 	msg_done(&reply);

@@ -189,23 +189,31 @@ add_what_happened(struct buf *out, const struct run_result *result)
 static void
 add_next(struct buf *out, const struct run_options *o, const struct run_result *result)
 {
-	int code = outcome_exit_code(result);
 	const char *action = member_of_either(result, "action_id");
-	if (result->error.remedy[0] != 0) {
-		say_add_text(out, result->error.remedy);
-		return;
-	}
-	if (limit_hit(result) != NULL && o->policy == NULL)
+	bool policy_at_fault = strncmp(result->error.code, "policy", 6) == 0;
+	if (limit_hit(result) != NULL && o->policy == NULL) {
 		(void)buf_add_str(
 		    out, "ringfence policy init   (a policy with limits of your own)");
-	else if (limit_hit(result) != NULL && o->policy_fd >= 0) {
+	} else if (limit_hit(result) != NULL && o->policy_fd >= 0) {
 		(void)buf_add_str(out, "raise it under sandbox.limits in ");
+		say_add_text(out, o->policy);
+	} else if (policy_at_fault && o->policy_fd >= 0) {
+		(void)buf_add_str(out, "ringfence policy check ");
 		say_add_text(out, o->policy);
 	} else if (action != NULL) {
 		(void)buf_add_str(out, "ringfence audit show ");
 		say_add_text(out, action);
-	} else if (code == EXIT_RINGFENCE)
+	} else if (outcome_exit_code(result) == EXIT_RINGFENCE && result->error.remedy[0] == 0) {
 		(void)buf_add_str(out, "ringfence doctor");
+	}
+}
+
+/* "  NAME     TEXT" and a newline; nothing where TEXT is empty. */
+static void
+add_row(struct buf *out, const char *name, const struct buf *text)
+{
+	if (text->len > 0)
+		(void)buf_addf(out, "  %-8s %s\n", name, buf_str(text));
 }
 
 void
@@ -222,22 +230,17 @@ outcome_explain(const struct run_options *o, const struct run_result *result)
 		(void)buf_add_char(&out, '\n');
 	else
 		(void)buf_addf(&out, " (exit %d)\n", code);
-	size_t before = out.len;
-	(void)buf_add_str(&out, "  held by  ");
-	size_t head = out.len;
-	add_locks(&out, receipt_of(result));
-	if (out.len == head)
-		out.len = before;
-	else
-		(void)buf_add_char(&out, '\n');
-	before = out.len;
-	(void)buf_add_str(&out, "  next     ");
-	head = out.len;
-	add_next(&out, o, result);
-	if (out.len == head)
-		out.len = before;
-	else
-		(void)buf_add_char(&out, '\n');
+	_cleanup_buf_ struct buf locks, remedy, next;
+	buf_init(&locks, 1 << 14);
+	buf_init(&remedy, 1 << 14);
+	buf_init(&next, 1 << 14);
+	add_locks(&locks, receipt_of(result));
+	if (result->error.remedy[0] != 0)
+		say_add_text(&remedy, result->error.remedy);
+	add_next(&next, o, result);
+	add_row(&out, "held by", &locks);
+	add_row(&out, "remedy", &remedy);
+	add_row(&out, "next", &next);
 	if (!out.failed)
 		(void)say_write(STDERR_FILENO, out.data, out.len);
 }

@@ -22,7 +22,7 @@ enum msg_type {
 	                     action); ← MSG_VERDICT or MSG_HELD then MSG_VERDICT */
 	MSG_COMMITTED = 17, /* → {"action_id","outcome":{}}; ← MSG_OK */
 	MSG_SHUTDOWN = 18,  /* → {}: leave once nothing runs; ← MSG_OK */
-	MSG_STATUS = 19,    /* → {}; ← {"version","pid","sandboxes":[{"sandbox","task","pid","since"}],
+	MSG_STATUS = 19,    /* → {"stay"?:true: do not leave when idle}; ← {"version","pid","sandboxes":[{"sandbox","task","pid","since"}],
 	                       "programs":[{"name","pid"}]} */
 
 	/* supervisor → arbiter (socket pair) and back */
