@@ -4,8 +4,7 @@
  *     bench_ledger BIN_DIR [SECONDS]
  *
  * Drives a real rf-ledger, this program being its supervisor and its arbiter; WAITING requests are on
- * their way at any time, as from that many actions at once. Prints one line for each figure:
- * name, value, unit. */
+ * their way at any time, as from that many actions at once. Prints one line for each figure. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -150,8 +149,8 @@ static void
 print_percentiles(const char *name, int64_t *ns, size_t n)
 {
 	qsort(ns, n, sizeof(*ns), by_value);
-	(void)printf("%s_p50 %.1f us\n", name, (double)ns[n / 2] / 1e3);
-	(void)printf("%s_p99 %.1f us\n", name, (double)ns[n * 99 / 100] / 1e3);
+	(void)printf("%s: p50 %.1f us, p99 %.1f us\n", name, (double)ns[n / 2] / 1e3,
+	    (double)ns[n * 99 / 100] / 1e3);
 }
 
 /* ---- what is measured ---- */
@@ -172,7 +171,8 @@ measure_throughput(const struct bench *b, const char *name, bool durable, int se
 		done++;
 	}
 	double took = (double)(clock_monotonic_ns() - begin) / 1e9;
-	(void)printf("%s %.0f /s\n", name, (double)done / took);
+	(void)printf("%s, %d waiting at a time: %.0f %s\n", name, WAITING, (double)done / took,
+	    durable ? "records/s" : "a second");
 	for (int i = 0; i < WAITING; i++)
 		take_answer(l.arbiter);
 	buf_done(&request);
@@ -212,7 +212,7 @@ measure_start(const struct bench *b)
 		ns[i] = clock_monotonic_ns() - begin;
 		stop(&l);
 	}
-	print_percentiles("start", ns, STARTS);
+	print_percentiles("from exec to the first acknowledgement", ns, STARTS);
 	buf_done(&request);
 }
 
@@ -253,7 +253,7 @@ measure_verify(const struct bench *b)
 		}
 		best = MIN(best, clock_monotonic_ns() - begin);
 	}
-	(void)printf("verify %.0f MB/s (%.0f MB)\n", (double)bytes / 1e6 / ((double)best / 1e9),
+	(void)printf("verification: %.0f MB/s (%.0f MB)\n", (double)bytes / 1e6 / ((double)best / 1e9),
 	    (double)bytes / 1e6);
 }
 
@@ -292,9 +292,9 @@ main(int argc, char **argv)
 	    (geteuid() == 0 && chown(b.state, BENCH_UID, BENCH_UID) < 0))
 		die("directory");
 	measure_throughput(&b, "durable", true, seconds);
-	measure_throughput(&b, "written", false, seconds);
-	measure_round_trip(&b, "round_trip", false, ROUND_TRIPS);
-	measure_round_trip(&b, "round_trip_durable", true, 2000);
+	measure_throughput(&b, "written (not synced)", false, seconds);
+	measure_round_trip(&b, "one record, written", false, ROUND_TRIPS);
+	measure_round_trip(&b, "one record, durable", true, 2000);
 	measure_start(&b);
 	measure_verify(&b);
 	clean(&b);

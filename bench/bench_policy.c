@@ -44,15 +44,18 @@ load(const char *text)
 static void
 add_keyed(struct buf *out, int i)
 {
-	(void)buf_addf(out, "  - {name: r%d, allow: exec, program: /usr/bin/tool-%d, subcommands: [log, status],"
-	    " options: [--stat, --oneline], operands: [\"src/**\"]}\n", i, i);
+	(void)buf_addf(out,
+	    "  - {name: r%d, allow: exec, program: /usr/bin/tool-%d, subcommands: [log, status],"
+	    " options: [--stat, --oneline], operands: [\"src/**\"]}\n",
+	    i, i);
 }
 
 static void
 add_any(struct buf *out, int i)
 {
-	(void)buf_addf(out, "  - {name: r%d, %s: exec, program: any, subcommands: [sub-%d], options: [--stat]}\n", i,
-	    i % 4 == 0 ? "deny" : "allow", i);
+	(void)buf_addf(out,
+	    "  - {name: r%d, %s: exec, program: any, subcommands: [sub-%d], options: [--stat]}\n",
+	    i, i % 4 == 0 ? "deny" : "allow", i);
 }
 
 static void
@@ -61,8 +64,10 @@ add_mixed(struct buf *out, int i)
 	static const char *const rules[] = {
 	    "allow: http, hosts: [\"*.h%d.example\"], methods: [GET], paths: [/a/**]",
 	    "allow: sql, database: db%d, statements: [select], tables: [t]",
-	    "allow: tool, tools: [\"tool-%d-*\"]", "deny: exec, program: any, operands: [/secret-%d/**]",
-	    "allow: exec, program: /usr/bin/tool-%d, subcommands: [log], options: [--stat, --oneline],"
+	    "allow: tool, tools: [\"tool-%d-*\"]",
+	    "deny: exec, program: any, operands: [/secret-%d/**]",
+	    "allow: exec, program: /usr/bin/tool-%d, subcommands: [log], options: [--stat, "
+	    "--oneline],"
 	    " operands: [\"src/**\"]"};
 	(void)buf_addf(out, "  - {name: r%d, ", i);
 	(void)buf_addf(out, rules[i % 5], i);
@@ -70,7 +75,8 @@ add_mixed(struct buf *out, int i)
 }
 
 static void
-bench_decide(const char *what, void (*add)(struct buf *out, int i), const char *action_text, int rounds)
+bench_decide(
+    const char *what, void (*add)(struct buf *out, int i), const char *action_text, int rounds)
 {
 	struct buf text;
 	struct error err;
@@ -124,9 +130,13 @@ main(int argc, char **argv)
 	int rounds = argc > 1 ? (int)strtol(argv[1], NULL, 10) : ROUNDS;
 	if (rounds < 100)
 		rounds = 100;
-	static const char keyed[] = "{\"kind\":\"exec\",\"effect\":\"write\",\"request\":{\"program\":\"/usr/bin/tool-199\","
-	    "\"resolved\":\"/usr/bin/tool-199\",\"argv\":[\"tool-199\",\"log\",\"--stat\",\"src/a/b.c\"],\"env\":[\"LANG\"]}}";
-	static const char any[] = "{\"kind\":\"exec\",\"effect\":\"write\",\"request\":{\"program\":\"/usr/bin/git\","
+	static const char keyed[] =
+	    "{\"kind\":\"exec\",\"effect\":\"write\",\"request\":{\"program\":\"/usr/bin/"
+	    "tool-199\","
+	    "\"resolved\":\"/usr/bin/tool-199\",\"argv\":[\"tool-199\",\"log\",\"--stat\",\"src/a/"
+	    "b.c\"],\"env\":[\"LANG\"]}}";
+	static const char any[] =
+	    "{\"kind\":\"exec\",\"effect\":\"write\",\"request\":{\"program\":\"/usr/bin/git\","
 	    "\"resolved\":\"/usr/bin/git\",\"argv\":[\"git\",\"sub-199\",\"--stat\"],\"env\":[]}}";
 	bench_load("isolated", rounds / 10);
 	bench_load("workspace", rounds / 10);
