@@ -9,18 +9,26 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char *const actions[] = {
-    "{\"kind\":\"exec\",\"effect\":\"write\",\"request\":{\"program\":\"/usr/bin/git\",\"resolved\":\"/usr/bin/git\","
+    "{\"kind\":\"exec\",\"effect\":\"write\",\"request\":{\"program\":\"/usr/bin/"
+    "git\",\"resolved\":\"/usr/bin/git\","
     "\"argv\":[\"git\",\"-c\",\"x=y\",\"log\",\"--\",\"a/../b\"],\"env\":[\"A\"]}}",
-    "{\"kind\":\"http\",\"effect\":\"read\",\"request\":{\"scheme\":\"https\",\"host\":\"a.b.example\",\"port\":443,"
+    "{\"kind\":\"http\",\"effect\":\"read\",\"request\":{\"scheme\":\"https\",\"host\":\"a.b."
+    "example\",\"port\":443,"
     "\"method\":\"GET\",\"path\":\"/a/%2e%2e/b\",\"headers\":{\"X\":\"y\"},\"body_bytes\":3}}",
     "{\"kind\":\"net\",\"effect\":\"write\",\"request\":{\"host\":\"10.0.0.1\",\"port\":22}}",
-    "{\"kind\":\"sql\",\"effect\":\"write\",\"facts\":{\"rows_estimated\":5000},\"request\":{\"database\":\"crm\",\"text\":"
-    "\"x\",\"statements\":[{\"verb\":\"delete\",\"tables\":[\"s.t\"],\"functions\":[\"f\"],\"where\":false}]}}",
-    "{\"kind\":\"tool\",\"effect\":\"write\",\"request\":{\"tool\":\"pay\",\"arguments\":{\"n\":5,\"s\":\"x\"}}}",
-    "{\"kind\":\"model\",\"effect\":\"read\",\"request\":{\"provider\":\"p\",\"model\":\"m\",\"tokens\":5}}",
-    "{\"kind\":\"git\",\"effect\":\"write\",\"request\":{\"host\":\"g.example\",\"repository\":\"a/b\",\"operation\":\"push\","
+    "{\"kind\":\"sql\",\"effect\":\"write\",\"facts\":{\"rows_estimated\":5000},\"request\":{"
+    "\"database\":\"crm\",\"text\":"
+    "\"x\",\"statements\":[{\"verb\":\"delete\",\"tables\":[\"s.t\"],\"functions\":[\"f\"],"
+    "\"where\":false}]}}",
+    "{\"kind\":\"tool\",\"effect\":\"write\",\"request\":{\"tool\":\"pay\",\"arguments\":{\"n\":5,"
+    "\"s\":\"x\"}}}",
+    "{\"kind\":\"model\",\"effect\":\"read\",\"request\":{\"provider\":\"p\",\"model\":\"m\","
+    "\"tokens\":5}}",
+    "{\"kind\":\"git\",\"effect\":\"write\",\"request\":{\"host\":\"g.example\",\"repository\":\"a/"
+    "b\",\"operation\":\"push\","
     "\"refs\":[{\"name\":\"refs/heads/main\",\"force\":true}]}}",
-    "{\"kind\":\"file\",\"effect\":\"write\",\"request\":{\"operation\":\"commit\",\"paths\":[\"a/b\"],\"bytes\":5}}"};
+    "{\"kind\":\"file\",\"effect\":\"write\",\"request\":{\"operation\":\"commit\",\"paths\":[\"a/"
+    "b\"],\"bytes\":5}}"};
 
 static void
 check_decisions(const struct policy *policy)
@@ -44,7 +52,8 @@ check_decisions(const struct policy *policy)
 static void
 check_prints(const struct policy *policy)
 {
-	struct json *made[] = {policy_sandbox(policy), policy_budgets(policy), policy_capabilities(policy)};
+	struct json *made[] = {
+	    policy_sandbox(policy), policy_budgets(policy), policy_capabilities(policy)};
 	for (size_t i = 0; i < ARRAY_LEN(made); i++) {
 		_cleanup_buf_ struct buf out;
 		buf_init(&out, 64u << 20);
@@ -55,7 +64,8 @@ check_prints(const struct policy *policy)
 	if (policy_diff(policy, policy, &diff) < 0)
 		return;
 	assert(json_len(json_get(diff, "allowed")) == 0 && json_len(json_get(diff, "denied")) == 0);
-	assert(json_len(json_get(diff, "settings")) == 0 && json_len(json_get(diff, "unknown")) == 0);
+	assert(
+	    json_len(json_get(diff, "settings")) == 0 && json_len(json_get(diff, "unknown")) == 0);
 	json_free(diff);
 }
 

@@ -9,13 +9,15 @@
 #include "policy/model.h"
 
 /* Programs that run code or commands that their arguments or files name. */
-static const char *const interpreters[] = {"bash", "dash", "sh", "zsh", "fish", "ksh", "busybox", "python",
-    "python3", "perl", "ruby", "node", "nodejs", "deno", "bun", "php", "lua", "tclsh", "guile", "java",
-    "Rscript", "gdb", "sqlite3", "psql", "awk", "gawk", "mawk", "sed", "ed", "vi", "vim", "nvim", "emacs"};
+static const char *const interpreters[] = {"bash", "dash", "sh", "zsh", "fish", "ksh", "busybox",
+    "python", "python3", "perl", "ruby", "node", "nodejs", "deno", "bun", "php", "lua", "tclsh",
+    "guile", "java", "Rscript", "gdb", "sqlite3", "psql", "awk", "gawk", "mawk", "sed", "ed", "vi",
+    "vim", "nvim", "emacs"};
 static const char *const launchers[] = {"git", "find", "xargs", "env", "nice", "nohup", "timeout",
-    "setsid", "stdbuf", "tar", "rsync", "ssh", "make", "cmake", "ninja", "npm", "npx", "yarn", "pnpm",
-    "pip", "pip3", "uv", "cargo", "go", "mvn", "gradle", "docker", "gcc", "cc", "ld", "man", "less", "more",
-    "watch", "parallel", "script", "ssh-keygen", "zip", "dpkg", "apt", "apt-get", "nmap", "curl"};
+    "setsid", "stdbuf", "tar", "rsync", "ssh", "make", "cmake", "ninja", "npm", "npx", "yarn",
+    "pnpm", "pip", "pip3", "uv", "cargo", "go", "mvn", "gradle", "docker", "gcc", "cc", "ld", "man",
+    "less", "more", "watch", "parallel", "script", "ssh-keygen", "zip", "dpkg", "apt", "apt-get",
+    "nmap", "curl"};
 
 static void
 note(struct json *notes, const char *text)
@@ -31,7 +33,8 @@ is_named(const char *program, const char *const *names, size_t n)
 	const char *base = slash != NULL ? slash + 1 : program;
 	for (size_t i = 0; i < n; i++) {
 		size_t len = strlen(names[i]);
-		if (strncmp(base, names[i], len) == 0 && strspn(base + len, "0123456789.") == strlen(base + len))
+		if (strncmp(base, names[i], len) == 0 &&
+		    strspn(base + len, "0123456789.") == strlen(base + len))
 			return true;
 	}
 	return false;
@@ -46,7 +49,10 @@ say_list(struct buf *out, const char *label, const struct list *list, const char
 		return;
 	(void)buf_addf(out, "%s%s ", out->len > 0 ? "; " : "", label);
 	if (list->mode != LIST_ITEMS)
-		(void)buf_add_str(out, list->mode == LIST_ANY ? "any" : list->mode == LIST_NONE ? "none" : absent);
+		(void)buf_add_str(out,
+		    list->mode == LIST_ANY        ? "any"
+			: list->mode == LIST_NONE ? "none"
+						  : absent);
 	for (size_t i = 0; i < list->n; i++)
 		(void)buf_addf(out, "%s%s", i > 0 ? ", " : "", list->items[i]);
 }
@@ -78,7 +84,8 @@ say_exec(struct buf *out, const struct rule *r)
 		say_list(out, "with one of the options", &r->with_options, NULL);
 		say_list(out, "operands", &r->operands, rest);
 	}
-	say_list(out, "added environment", &r->env, r->bounds_argv && !deny ? "only harmless variables" : "any");
+	say_list(out, "added environment", &r->env,
+	    r->bounds_argv && !deny ? "only harmless variables" : "any");
 }
 
 static void
@@ -88,7 +95,8 @@ say_sql(struct buf *out, const struct rule *r)
 	say_list(out, "statements", &r->statements, "any");
 	say_list(out, "tables", &r->tables, "any");
 	say_list(out, "columns", &r->columns, "any");
-	say_list(out, "functions", &r->functions, r->effect == VERDICT_DENY ? "any" : "only harmless built-in ones");
+	say_list(out, "functions", &r->functions,
+	    r->effect == VERDICT_DENY ? "any" : "only harmless built-in ones");
 	if (r->where == WHERE_REQUIRED)
 		(void)buf_add_str(out, "; update and delete only with WHERE");
 	if (r->where == WHERE_MISSING)
@@ -118,7 +126,8 @@ say_permits(struct buf *out, const struct rule *r)
 		break;
 	case ACTION_TOOL:
 		say_list(out, "tools", &r->tools, "any");
-		(void)buf_addf(out, "; arguments %s", r->arguments.items == NULL ? "any" : "as listed");
+		(void)buf_addf(
+		    out, "; arguments %s", r->arguments.items == NULL ? "any" : "as listed");
 		break;
 	case ACTION_MODEL:
 		say_list(out, "providers", &r->providers, "any");
@@ -146,24 +155,32 @@ note_exec(const struct policy *policy, const struct rule *r, struct json *notes)
 {
 	bool gate = policy->sandbox.exec_gate == GATE_KERNEL;
 	if (r->effect == VERDICT_DENY) {
-		note(notes, "a copy of the program under another name is not this program; what bounds it is the "
+		note(notes,
+		    "a copy of the program under another name is not this program; what bounds it "
+		    "is the "
 		    "sandbox");
 		return;
 	}
 	if (!gate)
-		note(notes, "decides the command that is submitted; what that starts in turn is bounded by the files, "
-		    "network and limits of the sandbox, not by arguments (exec_gate: kernel is off)");
+		note(notes,
+		    "decides the command that is submitted; what that starts in turn is bounded by "
+		    "the files, "
+		    "network and limits of the sandbox, not by arguments (exec_gate: kernel is "
+		    "off)");
 	if (r->programs.mode == LIST_ANY)
 		note(notes, "any program that exists inside, interpreters and compilers included");
 	char text[300];
 	for (size_t i = 0; i < r->programs.n; i++) {
 		const char *program = r->programs.items[i];
 		if (is_named(program, interpreters, ARRAY_LEN(interpreters))) {
-			(void)snprintf(text, sizeof(text), "%.200s runs any code that it is given", program);
+			(void)snprintf(
+			    text, sizeof(text), "%.200s runs any code that it is given", program);
 			note(notes, text);
 		} else if (is_named(program, launchers, ARRAY_LEN(launchers))) {
-			(void)snprintf(text, sizeof(text), "%.200s starts other programs, as its arguments, its "
-			    "configuration or the files it reads say", program);
+			(void)snprintf(text, sizeof(text),
+			    "%.200s starts other programs, as its arguments, its "
+			    "configuration or the files it reads say",
+			    program);
 			note(notes, text);
 		}
 	}
@@ -178,9 +195,13 @@ note_rule(const struct policy *policy, const struct rule *r, struct json *notes)
 		break;
 	case ACTION_HTTP:
 		if (r->effect != VERDICT_DENY)
-			note(notes, "the query string is not bounded, nor the bytes of a body within its size and type");
+			note(notes,
+			    "the query string is not bounded, nor the bytes of a body within its "
+			    "size and type");
 		if (r->credential != NULL)
-			note(notes, "the second lock on method and path is the scope of the credential: as narrow as its "
+			note(notes,
+			    "the second lock on method and path is the scope of the credential: as "
+			    "narrow as its "
 			    "issuer made it");
 		break;
 	case ACTION_NET:
@@ -193,14 +214,17 @@ note_rule(const struct policy *policy, const struct rule *r, struct json *notes)
 		break;
 	case ACTION_FILE:
 		if (r->effect == VERDICT_ALLOW && r->paths.mode != LIST_ITEMS)
-			note(notes, "any path of the workspace that no deny rule takes away, hidden files and hooks (.git/hooks) "
+			note(notes,
+			    "any path of the workspace that no deny rule takes away, hidden files "
+			    "and hooks (.git/hooks) "
 			    "included");
 		break;
 	default:
 		break;
 	}
 	if (r->effect == VERDICT_REVIEW && r->terms.self_approve)
-		note(notes, "the requester may approve it (self_approve): conventional, not enforced");
+		note(notes,
+		    "the requester may approve it (self_approve): conventional, not enforced");
 }
 
 struct json *

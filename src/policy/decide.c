@@ -60,8 +60,7 @@ match_rules(const struct policy *policy, const struct subject *s, struct matches
 	}
 }
 
-static void
-say(struct decision *d, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void say(struct decision *d, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 static void
 say(struct decision *d, const char *fmt, ...)
@@ -92,8 +91,8 @@ rules_decide(const struct matches *m, struct decision *d)
 		return NULL;
 	}
 	static const char *const verbs[] = {"denied", "held for review", "allowed"};
-	say(d, "%s by rule %s%s%.120s", verbs[d->verdict], rule->name, rule->why != NULL ? ": " : "",
-	    rule->why != NULL ? rule->why : "");
+	say(d, "%s by rule %s%s%.120s", verbs[d->verdict], rule->name,
+	    rule->why != NULL ? ": " : "", rule->why != NULL ? rule->why : "");
 	return rule;
 }
 

@@ -47,11 +47,12 @@ section_of(enum verdict before, enum verdict after)
 
 /* One witness for each pair of deciding rules and kind is enough. Returns whether this is the first. */
 static bool
-first_of_group(struct diff *diff, const char *kind, const struct decision *a, const struct decision *b)
+first_of_group(
+    struct diff *diff, const char *kind, const struct decision *a, const struct decision *b)
 {
 	char key[400];
-	(void)snprintf(key, sizeof(key), "%s %d %s %d %s", kind, a->verdict, a->rule != NULL ? a->rule : "-",
-	    b->verdict, b->rule != NULL ? b->rule : "-");
+	(void)snprintf(key, sizeof(key), "%s %d %s %d %s", kind, a->verdict,
+	    a->rule != NULL ? a->rule : "-", b->verdict, b->rule != NULL ? b->rule : "-");
 	if (json_get(diff->keys, key) != NULL || json_len(diff->keys) >= GROUPS_MAX)
 		return false;
 	return json_set_bool(diff->keys, key, true) == 0;
@@ -109,7 +110,8 @@ same_rule(const struct rule *a, const struct rule *b)
 
 /* Tries the edges of all rules of POLICY; OTHER is what it is compared with. */
 static int
-try_rules(struct diff *diff, const struct policy *policy, const struct policy *other, struct json *unknown)
+try_rules(struct diff *diff, const struct policy *policy, const struct policy *other,
+    struct json *unknown)
 {
 	size_t total = MAX(policy->n_rules + other->n_rules, (size_t)1);
 	size_t most = MAX(MIN(WITNESSES_TOTAL / total, (size_t)WITNESSES_RULE), (size_t)64);
@@ -120,11 +122,15 @@ try_rules(struct diff *diff, const struct policy *policy, const struct policy *o
 		int r = witness_rule(rule, most, on_witness, diff);
 		if (r < 0)
 			return r;
-		if (diff->differs || same_rule(rule, counterpart) || (counterpart != NULL && policy == diff->before))
+		if (diff->differs || same_rule(rule, counterpart) ||
+		    (counterpart != NULL && policy == diff->before))
 			continue;
 		char text[200];
-		(void)snprintf(text, sizeof(text), "rule %s %s, but no action was found that it makes a difference to",
-		    rule->name, counterpart != NULL ? "changed" : policy == diff->before ? "is gone" : "is new");
+		(void)snprintf(text, sizeof(text),
+		    "rule %s %s, but no action was found that it makes a difference to", rule->name,
+		    counterpart != NULL          ? "changed"
+			: policy == diff->before ? "is gone"
+						 : "is new");
 		if (json_push(unknown, json_new_string(text)) < 0)
 			return -ENOMEM;
 	}
@@ -134,7 +140,8 @@ try_rules(struct diff *diff, const struct policy *policy, const struct policy *o
 /* ---- settings ---- */
 
 static int
-add_setting(struct json *settings, const char *path, const struct json *before, const struct json *after)
+add_setting(
+    struct json *settings, const char *path, const struct json *before, const struct json *after)
 {
 	struct json *v = json_new_object();
 	(void)json_set_str(v, "field", path);
@@ -145,7 +152,8 @@ add_setting(struct json *settings, const char *path, const struct json *before, 
 
 /* Adds the leaves that differ between BEFORE and AFTER (either may be NULL). */
 static int
-diff_settings(struct json *settings, const char *path, const struct json *before, const struct json *after)
+diff_settings(
+    struct json *settings, const char *path, const struct json *before, const struct json *after)
 {
 	bool maps = before != NULL && json_type(before) == JSON_OBJECT && after != NULL &&
 	    json_type(after) == JSON_OBJECT;
@@ -157,9 +165,11 @@ diff_settings(struct json *settings, const char *path, const struct json *before
 			const char *name = json_name_at(sides[side], i);
 			const struct json *x = json_get(before, name), *y = json_get(after, name);
 			char below[300];
-			if ((side == 1 && x != NULL) || (x != NULL && y != NULL && json_equal(x, y)))
+			if ((side == 1 && x != NULL) ||
+			    (x != NULL && y != NULL && json_equal(x, y)))
 				continue;
-			(void)snprintf(below, sizeof(below), "%s%s%s", path, path[0] != 0 ? "." : "", name);
+			(void)snprintf(
+			    below, sizeof(below), "%s%s%s", path, path[0] != 0 ? "." : "", name);
 			int r = diff_settings(settings, below, x, y);
 			if (r < 0)
 				return r;

@@ -135,7 +135,9 @@ build_tool(const struct example *e, struct json *request)
 	(void)json_set_str(request, "tool", e->tool);
 	(void)json_set(request, "arguments",
 	    e->arguments != NULL ? tree_json(e->arguments) : json_new_object());
-	return e->arguments == NULL || e->arguments->type == NODE_MAP ? NULL : "arguments: expected a mapping";
+	return e->arguments == NULL || e->arguments->type == NODE_MAP
+	    ? NULL
+	    : "arguments: expected a mapping";
 }
 
 static const char *
@@ -144,7 +146,8 @@ build_model(const struct example *e, struct json *request)
 	const char *slash = strchr(e->model, '/');
 	if (slash == NULL || slash == e->model || slash[1] == 0)
 		return "expected provider/model";
-	(void)json_set(request, "provider", json_new_string_n(e->model, (size_t)(slash - e->model)));
+	(void)json_set(
+	    request, "provider", json_new_string_n(e->model, (size_t)(slash - e->model)));
 	(void)json_set_str(request, "model", slash + 1);
 	(void)json_set_int(request, "tokens", MAX(e->tokens, (int64_t)0));
 	return NULL;
@@ -154,7 +157,8 @@ build_model(const struct example *e, struct json *request)
 static const char *
 build_git(const struct example *e, struct json *request)
 {
-	static const char expected[] = "expected fetch|push|force-push|delete host/repository [branch]";
+	static const char expected[] =
+	    "expected fetch|push|force-push|delete host/repository [branch]";
 	char words[3][200] = {"", "", ""};
 	if (strlen(e->git) >= sizeof(words[0]) ||
 	    sscanf(e->git, "%199s %199s %199s", words[0], words[1], words[2]) < 2)
@@ -207,8 +211,8 @@ guess_effect(enum action_kind kind, const struct json *request)
 		return example_sql_effect(json_get(request, "statements"));
 	if (kind == ACTION_MODEL)
 		return "read";
-	bool read = strcmp(what, "GET") == 0 || strcmp(what, "HEAD") == 0 || strcmp(what, "read") == 0 ||
-	    strcmp(what, "fetch") == 0;
+	bool read = strcmp(what, "GET") == 0 || strcmp(what, "HEAD") == 0 ||
+	    strcmp(what, "read") == 0 || strcmp(what, "fetch") == 0;
 	return read ? "read" : "write";
 }
 
@@ -235,10 +239,14 @@ facts_json(const struct facts *facts)
 static int
 example_kind(const struct example *e)
 {
-	const bool given[ACTION_KINDS] = {[ACTION_EXEC] = e->exec.n > 0, [ACTION_NET] = e->net != NULL,
-	    [ACTION_HTTP] = e->http != NULL, [ACTION_SQL] = e->sql != NULL,
-	    [ACTION_TOOL] = e->tool != NULL, [ACTION_MODEL] = e->model != NULL,
-	    [ACTION_GIT] = e->git != NULL, [ACTION_FILE] = e->file != NULL};
+	const bool given[ACTION_KINDS] = {[ACTION_EXEC] = e->exec.n > 0,
+	    [ACTION_NET] = e->net != NULL,
+	    [ACTION_HTTP] = e->http != NULL,
+	    [ACTION_SQL] = e->sql != NULL,
+	    [ACTION_TOOL] = e->tool != NULL,
+	    [ACTION_MODEL] = e->model != NULL,
+	    [ACTION_GIT] = e->git != NULL,
+	    [ACTION_FILE] = e->file != NULL};
 	int kind = -1;
 	unsigned n = 0;
 	for (int i = 0; i < ACTION_KINDS; i++)
@@ -275,8 +283,8 @@ build_request(enum action_kind kind, const struct policy *policy, const struct e
 }
 
 int
-example_action(const struct field_reader *rd, const struct policy *policy,
-    const struct example *e, struct json **ret)
+example_action(const struct field_reader *rd, const struct policy *policy, const struct example *e,
+    struct json **ret)
 {
 	int kind = example_kind(e);
 	if (e->action != NULL && kind < 0 && e->exec.n == 0) {
@@ -289,12 +297,13 @@ example_action(const struct field_reader *rd, const struct policy *policy,
 	}
 	if (kind < 0)
 		return field_error(rd, e->node,
-		    "expected exactly one of exec, net, http, sql, tool, model, git, file and action");
+		    "expected exactly one of exec, net, http, sql, tool, model, git, file and "
+		    "action");
 	_cleanup_json_ struct json *action = json_new_object();
 	struct json *request = json_new_object();
 	const char *wrong = build_request((enum action_kind)kind, policy, e, request);
 	const char *effect = e->effect >= 0 ? action_effect_name((enum action_effect)e->effect)
-	                                    : guess_effect((enum action_kind)kind, request);
+					    : guess_effect((enum action_kind)kind, request);
 	(void)json_set_str(action, "kind", kind_names[kind]);
 	(void)json_set_str(action, "target", kind_names[kind]);
 	(void)json_set_str(action, "effect", effect);
@@ -315,19 +324,20 @@ static int
 check_decision(const struct field_reader *rd, const struct example *e, const struct decision *d)
 {
 	if ((int64_t)d->verdict != e->is)
-		return field_error(rd, e->node, "expected %s, but it is %s (%.150s)", verdict_words[e->is],
-		    verdict_name(d->verdict), d->reason);
+		return field_error(rd, e->node, "expected %s, but it is %s (%.150s)",
+		    verdict_words[e->is], verdict_name(d->verdict), d->reason);
 	if (e->by != NULL && (d->rule == NULL || strcmp(e->by, d->rule) != 0))
 		return field_error(rd, e->node, "expected rule %s to decide, but it is %s", e->by,
 		    d->rule != NULL ? d->rule : "none");
 	if (e->risk != FIELD_UNSET && e->risk != d->risk)
-		return field_error(rd, e->node, "expected risk %lld, but it is %d", (long long)e->risk, d->risk);
+		return field_error(
+		    rd, e->node, "expected risk %lld, but it is %d", (long long)e->risk, d->risk);
 	return 0;
 }
 
 static int
-add_result(const struct field_reader *rd, const struct example *e, const struct decision *d, int failed,
-    struct json *results)
+add_result(const struct field_reader *rd, const struct example *e, const struct decision *d,
+    int failed, struct json *results)
 {
 	struct json *v = json_new_object();
 	(void)json_set_int(v, "line", e->node->line);

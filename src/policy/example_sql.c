@@ -56,7 +56,8 @@ lex(struct lexer *l)
 		l->type = TOKEN_VALUE;
 	} else {
 		bool comment = (c == '-' && l->at[1] == '-') || (c == '/' && l->at[1] == '*');
-		l->type = comment || strchr("\"$\\`#", c) != NULL || c >= 0x80 ? TOKEN_BAD : TOKEN_CHAR;
+		l->type =
+		    comment || strchr("\"$\\`#", c) != NULL || c >= 0x80 ? TOKEN_BAD : TOKEN_CHAR;
 		l->at++;
 	}
 }
@@ -100,17 +101,17 @@ struct reading {
 };
 
 /* Words that stand before "(" without being functions, or that end a list of tables. */
-static const char *const keywords[] = {"and", "or", "in", "not", "values", "where", "set", "on", "as",
-    "from", "select", "into", "using", "group", "order", "by", "limit", "having", "returning", "exists",
-    "any", "all", "inner", "left", "right", "full", "cross", "join", "offset", "is", "null", "like",
-    "between", "case", "when", "then", "else", "end", "distinct", "table", "if", "only", "union",
-    "except", "intersect", "default", "interval", NULL};
+static const char *const keywords[] = {"and", "or", "in", "not", "values", "where", "set", "on",
+    "as", "from", "select", "into", "using", "group", "order", "by", "limit", "having", "returning",
+    "exists", "any", "all", "inner", "left", "right", "full", "cross", "join", "offset", "is",
+    "null", "like", "between", "case", "when", "then", "else", "end", "distinct", "table", "if",
+    "only", "union", "except", "intersect", "default", "interval", NULL};
 
 static const char *
 read_word(struct lexer *l, struct reading *r)
 {
-	static const char *const before_table[] = {"from", "into", "update", "join", "using", "table",
-	    "truncate", "copy", NULL};
+	static const char *const before_table[] = {
+	    "from", "into", "update", "join", "using", "table", "truncate", "copy", NULL};
 	static const char *const skipped[] = {"only", "if", "exists", "not", "table", NULL};
 	char word[WORD_MAX];
 	(void)snprintf(word, sizeof(word), "%s", l->text);
@@ -145,7 +146,8 @@ read_statement(struct lexer *l, struct json *statements)
 	const char *wrong = NULL;
 	while (wrong == NULL && l->type != TOKEN_END && !is_char(l, ';')) {
 		if (l->type == TOKEN_BAD) {
-			wrong = "comments, quoted names and escapes cannot be read here; write a whole `action:`";
+			wrong = "comments, quoted names and escapes cannot be read here; write a "
+				"whole `action:`";
 		} else if (l->type == TOKEN_WORD) {
 			wrong = read_word(l, &r);
 		} else {

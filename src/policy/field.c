@@ -15,8 +15,8 @@ static int
 error_at(const struct field_reader *rd, unsigned line, unsigned column, const char *what)
 {
 	bool path = rd->path[0] != 0;
-	return error_set(rd->err, EINVAL, "policy_invalid", "%s:%u:%u: %s%s%s", rd->file, line, column,
-	    rd->path, path ? ": " : "", what);
+	return error_set(rd->err, EINVAL, "policy_invalid", "%s:%u:%u: %s%s%s", rd->file, line,
+	    column, rd->path, path ? ": " : "", what);
 }
 
 int
@@ -37,8 +37,7 @@ no_memory(const struct field_reader *rd)
 }
 
 /* Appends a step to the reader's path; returns the length to go back to. */
-static size_t
-path_push(struct field_reader *rd, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static size_t path_push(struct field_reader *rd, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 static size_t
 path_push(struct field_reader *rd, const char *fmt, ...)
@@ -88,7 +87,8 @@ error_not_in(const struct field_reader *rd, const struct node *node, const char 
 {
 	char list[260] = "", hint[80];
 	for (size_t i = 0, used = 0; names[i] != NULL && used < sizeof(list) - 40; i++)
-		used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", i > 0 ? ", " : "", names[i]);
+		used += (size_t)snprintf(
+		    list + used, sizeof(list) - used, "%s%s", i > 0 ? ", " : "", names[i]);
 	return field_error(rd, node, "\"%.60s\": expected one of %s%s", node->text, list,
 	    did_you_mean(field_nearest(node->text, names), hint, sizeof(hint)));
 }
@@ -104,8 +104,8 @@ need_text(const struct field_reader *rd, const struct node *node, const char *ex
 }
 
 static int
-read_enum(const struct field_reader *rd, const struct node *node, const char *const *names,
-    int64_t *ret)
+read_enum(
+    const struct field_reader *rd, const struct node *node, const char *const *names, int64_t *ret)
 {
 	int r = need_text(rd, node, "a word");
 	if (r < 0)
@@ -136,17 +136,17 @@ struct number_form {
 };
 
 static const struct number_form number_forms[] = {
-	[FIELD_INT] = {units_int, "a whole number"},
-	[FIELD_BYTES] = {units_bytes, "a size such as 512MiB (units B, KiB, MiB, GiB, TiB)"},
-	[FIELD_MS] = {units_ms, "a duration such as 90s (units ms, s, m, h, d)"},
-	[FIELD_RATE] = {units_bytes_per_s, "a rate such as 10MiB/s (units B/s, KiB/s, MiB/s, GiB/s)"},
-	[FIELD_MILLIS] = {units_millis, "a number of CPUs such as 1 or 0.5 (at most three decimals)"},
-	[FIELD_CLOCK] = {units_clock, "a time of day such as 08:30"},
+    [FIELD_INT] = {units_int, "a whole number"},
+    [FIELD_BYTES] = {units_bytes, "a size such as 512MiB (units B, KiB, MiB, GiB, TiB)"},
+    [FIELD_MS] = {units_ms, "a duration such as 90s (units ms, s, m, h, d)"},
+    [FIELD_RATE] = {units_bytes_per_s, "a rate such as 10MiB/s (units B/s, KiB/s, MiB/s, GiB/s)"},
+    [FIELD_MILLIS] = {units_millis, "a number of CPUs such as 1 or 0.5 (at most three decimals)"},
+    [FIELD_CLOCK] = {units_clock, "a time of day such as 08:30"},
 };
 
 static int
-read_number(const struct field_reader *rd, const struct node *node, const struct field *f,
-    int64_t *ret)
+read_number(
+    const struct field_reader *rd, const struct node *node, const struct field *f, int64_t *ret)
 {
 	const struct number_form *form = &number_forms[f->type];
 	int r = need_text(rd, node, form->expected);
@@ -164,13 +164,17 @@ read_number(const struct field_reader *rd, const struct node *node, const struct
 			    (int)strspn(node->text, "0123456789"), node->text, unit);
 			(void)did_you_mean(right, hint, sizeof(hint));
 		}
-		return field_error(rd, node, "\"%.40s\": expected %s%s", node->text, form->expected, hint);
+		return field_error(
+		    rd, node, "\"%.40s\": expected %s%s", node->text, form->expected, hint);
 	}
 	if (f->max > 0 && (value < f->min || value > f->max))
 		return field_error(rd, node, "%.40s is out of bounds: %lld to %lld%s", node->text,
 		    (long long)f->min, (long long)f->max,
-		    f->type == FIELD_BYTES ? " bytes" : f->type == FIELD_MS ? " ms" :
-		    f->type == FIELD_MILLIS ? " thousandths" : f->type == FIELD_RATE ? " bytes/s" : "");
+		    f->type == FIELD_BYTES        ? " bytes"
+			: f->type == FIELD_MS     ? " ms"
+			: f->type == FIELD_MILLIS ? " thousandths"
+			: f->type == FIELD_RATE   ? " bytes/s"
+						  : "");
 	*ret = value;
 	return 0;
 }
@@ -195,8 +199,8 @@ check_text(const struct field_reader *rd, const struct node *node, const struct 
 }
 
 static int
-read_text(const struct field_reader *rd, const struct node *node, const struct field *f,
-    const char **ret)
+read_text(
+    const struct field_reader *rd, const struct node *node, const struct field *f, const char **ret)
 {
 	int r = check_text(rd, node, f);
 	if (r == 0)
@@ -225,18 +229,21 @@ static const char *
 list_expected(const struct field *f)
 {
 	bool any = (f->flags & FIELD_OR_ANY) != 0, none = (f->flags & FIELD_OR_NONE) != 0;
-	return any && none ? "a list, \"any\" or \"none\"" : any ? "a list or \"any\"" :
-	    none ? "a list or \"none\"" : "a list";
+	return any && none ? "a list, \"any\" or \"none\""
+	    : any          ? "a list or \"any\""
+	    : none         ? "a list or \"none\""
+			   : "a list";
 }
 
 static int
 need_list(struct field_reader *rd, const struct node *node, const struct field *f)
 {
 	if (node->type != NODE_LIST)
-		return field_error(rd, node, "expected %s, found %s", list_expected(f), tree_what(node));
+		return field_error(
+		    rd, node, "expected %s, found %s", list_expected(f), tree_what(node));
 	if (node->n == 0)
-		return field_error(rd, node, "the list is empty: expected %s with at least one item",
-		    list_expected(f));
+		return field_error(rd, node,
+		    "the list is empty: expected %s with at least one item", list_expected(f));
 	if (node->n > LIST_ITEMS_MAX)
 		return field_error(rd, node, "too many items (%d at most)", LIST_ITEMS_MAX);
 	return 0;
@@ -256,11 +263,12 @@ read_list(struct field_reader *rd, const struct node *node, const struct field *
 	if (ret->items == NULL)
 		return no_memory(rd);
 	for (const struct node *item = one ? node : node->first; item != NULL && ret->n < n;
-	    item = item->next) {
+	     item = item->next) {
 		size_t used = one ? strlen(rd->path) : path_push(rd, "[%zu]", ret->n);
 		enum list_mode word;
 		if (list_word(item, f, &word))
-			return field_error(rd, item, "\"%s\" stands alone, without a list", item->text);
+			return field_error(
+			    rd, item, "\"%s\" stands alone, without a list", item->text);
 		r = read_text(rd, item, f, &ret->items[ret->n]);
 		if (r < 0)
 			return r;
@@ -293,8 +301,8 @@ read_port(const struct field_reader *rd, const struct node *node, struct port_ra
 }
 
 static int
-read_ports(struct field_reader *rd, const struct node *node, const struct field *f,
-    struct ports *ret)
+read_ports(
+    struct field_reader *rd, const struct node *node, const struct field *f, struct ports *ret)
 {
 	if (list_word(node, f, &ret->mode))
 		return 0;
@@ -334,7 +342,8 @@ read_maps(struct field_reader *rd, const struct node *node, const struct field *
 	if (items == NULL || (named && ret->names == NULL))
 		return no_memory(rd);
 	for (const struct node *item = node->first; item != NULL; item = item->next) {
-		size_t used = named ? path_push_name(rd, item->key) : path_push(rd, "[%zu]", ret->n);
+		size_t used =
+		    named ? path_push_name(rd, item->key) : path_push(rd, "[%zu]", ret->n);
 		const struct shape *shape = f->sub->pick != NULL ? f->sub->pick(item) : f->sub;
 		int r = field_read(rd, item, shape, items + ret->n * f->sub->size);
 		if (r < 0)
@@ -348,11 +357,12 @@ read_maps(struct field_reader *rd, const struct node *node, const struct field *
 }
 
 static int
-read_classes(struct field_reader *rd, const struct node *node, const struct field *f,
-    struct classes *ret)
+read_classes(
+    struct field_reader *rd, const struct node *node, const struct field *f, struct classes *ret)
 {
 	if (node->type != NODE_MAP)
-		return field_error(rd, node, "expected a mapping of names, found %s", tree_what(node));
+		return field_error(
+		    rd, node, "expected a mapping of names, found %s", tree_what(node));
 	ret->names = arena_array(rd->arena, node->n, sizeof(*ret->names));
 	ret->values = arena_array(rd->arena, node->n, sizeof(*ret->values));
 	if (ret->names == NULL || ret->values == NULL)
@@ -402,8 +412,8 @@ read_term(const struct field_reader *rd, const struct node *item, const struct t
 }
 
 static int
-read_terms(struct field_reader *rd, const struct node *node, const struct field *f,
-    struct terms *ret)
+read_terms(
+    struct field_reader *rd, const struct node *node, const struct field *f, struct terms *ret)
 {
 	if (node->type != NODE_LIST)
 		return field_error(rd, node, "expected a list, found %s", tree_what(node));
@@ -508,7 +518,8 @@ check_required(struct field_reader *rd, const struct node *node, const struct sh
 	for (; shape != NULL; shape = shape->base)
 		for (const struct field *f = shape->fields; f->name != NULL; f++)
 			if ((f->flags & FIELD_REQUIRED) != 0 && tree_get(node, f->name) == NULL)
-				return field_error(rd, node, "\"%s\" is missing: %s", f->name, f->doc);
+				return field_error(
+				    rd, node, "\"%s\" is missing: %s", f->name, f->doc);
 	return 0;
 }
 
@@ -516,8 +527,8 @@ int
 field_read(struct field_reader *rd, const struct node *node, const struct shape *shape, void *base)
 {
 	if (node->type != NODE_MAP)
-		return field_error(rd, node, "expected a mapping (%s), found %s", shape->what,
-		    tree_what(node));
+		return field_error(
+		    rd, node, "expected a mapping (%s), found %s", shape->what, tree_what(node));
 	field_defaults(shape, base);
 	for (const struct node *member = node->first; member != NULL; member = member->next) {
 		const struct field *f = shape_field(shape, member->key);

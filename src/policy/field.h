@@ -38,12 +38,12 @@ enum field_type {
 
 enum field_flag {
 	FIELD_REQUIRED = 1 << 0,
-	FIELD_OR_NONE = 1 << 1,      /* list: the word `none` */
-	FIELD_OR_ANY = 1 << 2,       /* list, ports: the word `any` */
-	FIELD_OR_ONE = 1 << 3,       /* list: one text stands for a list of one */
-	FIELD_IF_PERMIT = 1 << 4,    /* rule: required in allow and review */
-	FIELD_NOT_DENY = 1 << 5,     /* rule: not in deny */
-	FIELD_ONLY_REVIEW = 1 << 6,  /* rule: only in review */
+	FIELD_OR_NONE = 1 << 1,     /* list: the word `none` */
+	FIELD_OR_ANY = 1 << 2,      /* list, ports: the word `any` */
+	FIELD_OR_ONE = 1 << 3,      /* list: one text stands for a list of one */
+	FIELD_IF_PERMIT = 1 << 4,   /* rule: required in allow and review */
+	FIELD_NOT_DENY = 1 << 5,    /* rule: not in deny */
+	FIELD_ONLY_REVIEW = 1 << 6, /* rule: only in review */
 };
 
 enum list_mode { LIST_ABSENT, LIST_NONE, LIST_ANY, LIST_ITEMS };
@@ -98,24 +98,26 @@ struct field {
 	enum field_type type;
 	unsigned flags;
 	size_t offset;
-	int64_t min, max;           /* numbers, in the field's unit; MAX 0: no bounds */
-	const char *const *names;   /* enum, list items, classes: NULL-terminated; NULL: free text */
+	int64_t min, max;         /* numbers, in the field's unit; MAX 0: no bounds */
+	const char *const *names; /* enum, list items, classes: NULL-terminated; NULL: free text */
 	const struct term_kind *terms;
 	const struct shape *sub;
 	/* Text and list items: what was expected if TEXT is not it, else NULL. */
 	const char *(*check)(const char *text);
-	const char *pattern;        /* the same for the JSON Schema, where a regular expression can say it */
+	const char
+	    *pattern; /* the same for the JSON Schema, where a regular expression can say it */
 	const char *doc;
 };
 
 struct shape {
-	const char *what;            /* "an exec rule" */
-	const struct field *fields;  /* ends with a NULL name */
-	const struct shape *base;    /* more fields, of the same struct */
+	const char *what;           /* "an exec rule" */
+	const struct field *fields; /* ends with a NULL name */
+	const struct shape *base;   /* more fields, of the same struct */
 	size_t size;
 	/* For a list whose items differ: the shape of NODE; never NULL. */
 	const struct shape *(*pick)(const struct node *node);
-	const struct shape *const *picks; /* all that PICK may return, for the schema; NULL-terminated */
+	const struct shape *const
+	    *picks; /* all that PICK may return, for the schema; NULL-terminated */
 };
 
 struct field_reader {
@@ -130,7 +132,7 @@ int field_read(struct field_reader *rd, const struct node *node, const struct sh
     void *base) MUST_CHECK;
 /* `file:line:column: path: message` at NODE; returns -EINVAL. */
 int field_error(const struct field_reader *rd, const struct node *node, const char *fmt, ...)
-	PRINTF_LIKE(3, 4);
+    PRINTF_LIKE(3, 4);
 /* Field NAME of SHAPE or its bases, or NULL. */
 const struct field *shape_field(const struct shape *shape, const char *name);
 /* The nearest of NAMES (NULL-terminated) to TEXT within a third of its length, or NULL. */

@@ -14,7 +14,7 @@ struct index_walk {
 	const struct policy *policy;
 	const struct rule_index *index;
 	const struct subject *subject;
-	size_t key;  /* which of the subject's keys; past the last: the rest */
+	size_t key; /* which of the subject's keys; past the last: the rest */
 	size_t at;
 };
 

@@ -33,26 +33,36 @@ set_effect(const struct field_reader *rd, struct rule *rule)
 	}
 	if (n == 1)
 		return 0;
-	return field_error(rd, rule->node, "%s: expected one of \"allow: KIND\", \"review: KIND\" and "
-	    "\"deny: KIND\"", n == 0 ? "says nothing" : "says two things");
+	return field_error(rd, rule->node,
+	    "%s: expected one of \"allow: KIND\", \"review: KIND\" and "
+	    "\"deny: KIND\"",
+	    n == 0 ? "says nothing" : "says two things");
 }
 
 /* What the flags of the table ask, given what the rule does. */
 static int
 check_flags(struct field_reader *rd, const struct rule *rule)
 {
-	for (const struct shape *shape = rule_shape(rule->kind); shape != NULL; shape = shape->base) {
+	for (const struct shape *shape = rule_shape(rule->kind); shape != NULL;
+	     shape = shape->base) {
 		for (const struct field *f = shape->fields; f->name != NULL; f++) {
 			const struct node *at = tree_get(rule->node, f->name);
-			if (at == NULL && (f->flags & FIELD_IF_PERMIT) != 0 && rule->effect != VERDICT_DENY)
-				return field_error(rd, rule->node, "\"%s\" is missing: %s", f->name, f->doc);
-			if (at != NULL && (f->flags & FIELD_NOT_DENY) != 0 && rule->effect == VERDICT_DENY)
-				return field_error(rd, at, "%s: has no meaning in a deny rule", f->name);
-			if (at != NULL && (f->flags & FIELD_ONLY_REVIEW) != 0 && rule->effect != VERDICT_REVIEW)
-				return field_error(rd, at, "%s: has a meaning only in a review rule", f->name);
+			if (at == NULL && (f->flags & FIELD_IF_PERMIT) != 0 &&
+			    rule->effect != VERDICT_DENY)
+				return field_error(
+				    rd, rule->node, "\"%s\" is missing: %s", f->name, f->doc);
+			if (at != NULL && (f->flags & FIELD_NOT_DENY) != 0 &&
+			    rule->effect == VERDICT_DENY)
+				return field_error(
+				    rd, at, "%s: has no meaning in a deny rule", f->name);
+			if (at != NULL && (f->flags & FIELD_ONLY_REVIEW) != 0 &&
+			    rule->effect != VERDICT_REVIEW)
+				return field_error(
+				    rd, at, "%s: has a meaning only in a review rule", f->name);
 			if (at != NULL && f->type == FIELD_LIST && rule->effect == VERDICT_DENY &&
 			    at->type == NODE_SCALAR && strcmp(at->text, "none") == 0)
-				return field_error(rd, at, "%s: \"none\" has no meaning in a deny rule", f->name);
+				return field_error(
+				    rd, at, "%s: \"none\" has no meaning in a deny rule", f->name);
 		}
 	}
 	return 0;
@@ -62,15 +72,18 @@ static int
 check_exec(struct field_reader *rd, struct rule *rule)
 {
 	/* Options of git that take the next argument; listed as a flag, one would shift the subcommand. */
-	static const char *const git_values[] = {"-C", "-c", "--git-dir", "--work-tree", "--namespace",
-	    "--config-env", "--super-prefix", "--attr-source", "--list-cmds"};
+	static const char *const git_values[] = {"-C", "-c", "--git-dir", "--work-tree",
+	    "--namespace", "--config-env", "--super-prefix", "--attr-source", "--list-cmds"};
 	const struct node *programs = tree_get(rule->node, "program");
 	for (size_t i = 0; i < rule->programs.n; i++)
 		if (strchr(rule->programs.items[i], '*') != NULL && rule->effect != VERDICT_DENY)
-			return field_error(rd, programs, "program: \"%.100s\": a pattern may stand only in a deny "
-			    "rule; name the programs", rule->programs.items[i]);
-	rule->bounds_argv = rule->subcommands.mode != LIST_ABSENT || rule->options.mode != LIST_ABSENT ||
-	    rule->operands.mode != LIST_ABSENT || rule->with_options.mode != LIST_ABSENT;
+			return field_error(rd, programs,
+			    "program: \"%.100s\": a pattern may stand only in a deny "
+			    "rule; name the programs",
+			    rule->programs.items[i]);
+	rule->bounds_argv = rule->subcommands.mode != LIST_ABSENT ||
+	    rule->options.mode != LIST_ABSENT || rule->operands.mode != LIST_ABSENT ||
+	    rule->with_options.mode != LIST_ABSENT;
 	bool git = false;
 	for (size_t i = 0; i < rule->programs.n; i++) {
 		const char *slash = strrchr(rule->programs.items[i], '/');
@@ -79,9 +92,10 @@ check_exec(struct field_reader *rd, struct rule *rule)
 	for (size_t i = 0; git && rule->effect != VERDICT_DENY && i < rule->options.n; i++)
 		for (size_t k = 0; k < ARRAY_LEN(git_values); k++)
 			if (strcmp(rule->options.items[i], git_values[k]) == 0)
-				return field_error(rd, tree_get(rule->node, "options"), "options[%zu]: git's %s takes "
-				    "a value, so it is written with its pattern: \"%s VALUE\"", i, git_values[k],
-				    git_values[k]);
+				return field_error(rd, tree_get(rule->node, "options"),
+				    "options[%zu]: git's %s takes "
+				    "a value, so it is written with its pattern: \"%s VALUE\"",
+				    i, git_values[k], git_values[k]);
 	return 0;
 }
 
@@ -90,29 +104,38 @@ check_kind(struct field_reader *rd, struct rule *rule)
 {
 	if (rule->kind == ACTION_EXEC)
 		return check_exec(rd, rule);
-	if (rule->kind == ACTION_SQL && rule->where == WHERE_REQUIRED && rule->effect == VERDICT_DENY)
-		return field_error(rd, tree_get(rule->node, "where"), "where: in a deny rule expected \"missing\"");
-	if (rule->kind == ACTION_SQL && rule->where == WHERE_MISSING && rule->effect == VERDICT_ALLOW)
-		return field_error(rd, tree_get(rule->node, "where"), "where: in an allow rule expected \"required\"");
+	if (rule->kind == ACTION_SQL && rule->where == WHERE_REQUIRED &&
+	    rule->effect == VERDICT_DENY)
+		return field_error(rd, tree_get(rule->node, "where"),
+		    "where: in a deny rule expected \"missing\"");
+	if (rule->kind == ACTION_SQL && rule->where == WHERE_MISSING &&
+	    rule->effect == VERDICT_ALLOW)
+		return field_error(rd, tree_get(rule->node, "where"),
+		    "where: in an allow rule expected \"required\"");
 	if (rule->kind == ACTION_TOOL && rule->arguments.n > 0) {
 		const struct argument *arguments = rule->arguments.items;
 		for (size_t i = 0; i < rule->arguments.n; i++)
 			if (arguments[i].max != FIELD_UNSET && arguments[i].min > arguments[i].max)
-				return field_error(rd, tree_get(rule->node, "arguments"), "arguments.%.40s: min is "
-				    "above max", rule->arguments.names[i]);
+				return field_error(rd, tree_get(rule->node, "arguments"),
+				    "arguments.%.40s: min is "
+				    "above max",
+				    rule->arguments.names[i]);
 	}
 	return 0;
 }
 
 static int
-check_approvals(const struct field_reader *rd, const struct node *node, const struct list *approvals)
+check_approvals(
+    const struct field_reader *rd, const struct node *node, const struct list *approvals)
 {
 	if (approvals->n > APPROVALS_MAX)
-		return field_error(rd, node, "approvals: too many roles (%d at most)", APPROVALS_MAX);
+		return field_error(
+		    rd, node, "approvals: too many roles (%d at most)", APPROVALS_MAX);
 	for (size_t i = 0; i < approvals->n; i++)
 		for (size_t k = 0; k < i; k++)
 			if (strcmp(approvals->items[i], approvals->items[k]) == 0)
-				return field_error(rd, node, "approvals: \"%s\" stands twice", approvals->items[i]);
+				return field_error(rd, node, "approvals: \"%s\" stands twice",
+				    approvals->items[i]);
 	return 0;
 }
 
@@ -210,13 +233,16 @@ check_risk(struct field_reader *rd, const struct policy *policy)
 	const struct node *node = tree_get(policy->tree, "risk");
 	if (risk->review_at != FIELD_UNSET && risk->deny_at != FIELD_UNSET &&
 	    risk->review_at > risk->deny_at)
-		return field_error(rd, tree_get(node, "review_at"), "risk.review_at: %lld is above deny_at %lld",
-		    (long long)risk->review_at, (long long)risk->deny_at);
+		return field_error(rd, tree_get(node, "review_at"),
+		    "risk.review_at: %lld is above deny_at %lld", (long long)risk->review_at,
+		    (long long)risk->deny_at);
 	if (risk->hours.from != FIELD_UNSET && risk->hours.from >= risk->hours.to)
-		return field_error(rd, tree_get(node, "hours"), "risk.hours: \"from\" must be before \"to\"");
+		return field_error(
+		    rd, tree_get(node, "hours"), "risk.hours: \"from\" must be before \"to\"");
 	const struct node *offset = tree_get(tree_get(node, "hours"), "utc_offset_minutes");
 	if (offset != NULL && risk->hours.utc_offset_minutes % 15 != 0)
-		return field_error(rd, offset, "risk.hours.utc_offset_minutes: expected a multiple of 15");
+		return field_error(
+		    rd, offset, "risk.hours.utc_offset_minutes: expected a multiple of 15");
 	return 0;
 }
 

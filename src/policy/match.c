@@ -127,16 +127,19 @@ header(const struct json *request, const char *name)
 	return NULL;
 }
 
-static const char *const usual_headers[] = {"accept", "accept-*", "host", "user-agent", "connection",
-    "cache-control", "pragma", "content-type", "content-length", "content-encoding", "transfer-encoding",
-    "te", "trailer", "expect", "date", "range", "if-*", "origin", "referer", "priority",
-    "upgrade-insecure-requests"};
+static const char *const usual_headers[] = {"accept", "accept-*", "host", "user-agent",
+    "connection", "cache-control", "pragma", "content-type", "content-length", "content-encoding",
+    "transfer-encoding", "te", "trailer", "expect", "date", "range", "if-*", "origin", "referer",
+    "priority", "upgrade-insecure-requests"};
 /* What speaks for the agent where the gateway is to speak with its own credential. */
-static const char *const credential_headers[] = {"authorization", "proxy-authorization", "cookie",
-    "x-api-key", "api-key", "x-auth-token"};
+static const char *const credential_headers[] = {
+    "authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token"};
 
-#define CONST_LIST(array) \
-	{.mode = LIST_ITEMS, .n = ARRAY_LEN(array), .items = (const char **)(uintptr_t)(array)}
+#define CONST_LIST(array)                                  \
+	{                                                  \
+		.mode = LIST_ITEMS, .n = ARRAY_LEN(array), \
+		.items = (const char **)(uintptr_t)(array) \
+	}
 
 static bool
 headers_permitted(const struct rule *rule, const struct json *request)
@@ -146,8 +149,10 @@ headers_permitted(const struct rule *rule, const struct json *request)
 	const struct json *headers = json_get(request, "headers");
 	for (size_t i = 0; i < json_len(headers); i++) {
 		const char *name = json_name_at(headers, i);
-		bool listed = rule->headers.mode == LIST_ITEMS && list_has(&rule->headers, name, glob_match_fold);
-		if (rule->credential != NULL && !listed && list_has(&speaking, name, glob_match_fold))
+		bool listed = rule->headers.mode == LIST_ITEMS &&
+		    list_has(&rule->headers, name, glob_match_fold);
+		if (rule->credential != NULL && !listed &&
+		    list_has(&speaking, name, glob_match_fold))
 			return false;
 		if (rule->headers.mode == LIST_ABSENT || rule->headers.mode == LIST_ANY || listed)
 			continue;
@@ -197,7 +202,8 @@ http_permits(const struct rule *rule, const struct subject *s)
 	const char *scheme = json_get_str(s->request, "scheme", "");
 	const char *path = json_get_str(s->request, "path", "");
 	bool port = rule->ports.mode == LIST_ANY || port_listed(&rule->ports, s->port) ||
-	    (rule->ports.mode == LIST_ABSENT && s->port == (strcmp(scheme, "http") == 0 ? 80 : 443));
+	    (rule->ports.mode == LIST_ABSENT &&
+		s->port == (strcmp(scheme, "http") == 0 ? 80 : 443));
 	if (!host_permitted(rule, s) || !port || !scheme_permitted(rule, scheme))
 		return false;
 	if (!one_permitted(&rule->methods, json_get_str(s->request, "method", NULL), text_same))
@@ -211,7 +217,8 @@ http_permits(const struct rule *rule, const struct subject *s)
 static bool
 path_touched(const struct list *paths, const char *path, bool plain)
 {
-	return paths->mode != LIST_ITEMS || path == NULL || !plain || list_has(paths, path, path_match);
+	return paths->mode != LIST_ITEMS || path == NULL || !plain ||
+	    list_has(paths, path, path_match);
 }
 
 static bool
@@ -219,8 +226,10 @@ http_touches(const struct rule *rule, const struct subject *s)
 {
 	const char *path = json_get_str(s->request, "path", NULL);
 	if (!net_touches(rule, s) ||
-	    !one_touched(&rule->schemes, json_get_str(s->request, "scheme", NULL), text_equal_fold) ||
-	    !one_touched(&rule->methods, json_get_str(s->request, "method", NULL), text_equal_fold) ||
+	    !one_touched(
+		&rule->schemes, json_get_str(s->request, "scheme", NULL), text_equal_fold) ||
+	    !one_touched(
+		&rule->methods, json_get_str(s->request, "method", NULL), text_equal_fold) ||
 	    !path_touched(&rule->paths, path, path != NULL && url_path_is_plain(path)))
 		return false;
 	if (rule->headers.mode == LIST_ITEMS) {
@@ -235,8 +244,8 @@ http_touches(const struct rule *rule, const struct subject *s)
 	const char *value = header(s->request, "content-type");
 	return rule->content_types.mode != LIST_ITEMS ||
 	    (value == NULL ? json_get_int(s->request, "body_bytes", 1) != 0
-	                   : list_has(&rule->content_types, media_type(value, type, sizeof(type)),
-	                         glob_match_fold));
+			   : list_has(&rule->content_types, media_type(value, type, sizeof(type)),
+				 glob_match_fold));
 }
 
 /* ---- sql ---- */
@@ -244,15 +253,15 @@ http_touches(const struct rule *rule, const struct subject *s)
 /* Built-in functions that neither read files, settings or other sessions nor have an effect. */
 static const char *const harmless_functions[] = {"abs", "age", "array_agg", "array_length", "avg",
     "bool_and", "bool_or", "btrim", "ceil", "ceiling", "char_length", "coalesce", "concat",
-    "concat_ws", "count", "cume_dist", "current_date", "current_timestamp", "date_part", "date_trunc",
-    "dense_rank", "extract", "first_value", "floor", "format", "generate_series", "greatest", "initcap",
-    "json_agg", "json_build_object", "jsonb_agg", "jsonb_build_object", "lag", "last_value", "lead",
-    "least", "left", "length", "lower", "lpad", "ltrim", "make_date", "max", "md5", "min", "mod", "now",
-    "ntile", "nullif", "octet_length", "percent_rank", "percentile_cont", "percentile_disc", "position",
-    "power", "rank", "regexp_replace", "repeat", "replace", "reverse", "right", "round", "row_number",
-    "rpad", "rtrim", "sign", "split_part", "sqrt", "stddev", "strpos", "string_agg", "substr",
-    "substring", "sum", "to_char", "to_date", "to_number", "to_timestamp", "trim", "trunc", "unnest",
-    "upper", "variance"};
+    "concat_ws", "count", "cume_dist", "current_date", "current_timestamp", "date_part",
+    "date_trunc", "dense_rank", "extract", "first_value", "floor", "format", "generate_series",
+    "greatest", "initcap", "json_agg", "json_build_object", "jsonb_agg", "jsonb_build_object",
+    "lag", "last_value", "lead", "least", "left", "length", "lower", "lpad", "ltrim", "make_date",
+    "max", "md5", "min", "mod", "now", "ntile", "nullif", "octet_length", "percent_rank",
+    "percentile_cont", "percentile_disc", "position", "power", "rank", "regexp_replace", "repeat",
+    "replace", "reverse", "right", "round", "row_number", "rpad", "rtrim", "sign", "split_part",
+    "sqrt", "stddev", "strpos", "string_agg", "substr", "substring", "sum", "to_char", "to_date",
+    "to_number", "to_timestamp", "trim", "trunc", "unnest", "upper", "variance"};
 
 static bool
 function_permitted(const struct rule *rule, const char *name)
@@ -313,15 +322,16 @@ static bool
 rows_permitted(const struct rule *rule, const struct subject *s)
 {
 	/* A read is cut at the limit; a write is not performed at all. */
-	return s->effect == EFFECT_READ || rule->limits.rows == FIELD_UNSET || s->rows_estimated < 0 ||
-	    s->rows_estimated <= rule->limits.rows;
+	return s->effect == EFFECT_READ || rule->limits.rows == FIELD_UNSET ||
+	    s->rows_estimated < 0 || s->rows_estimated <= rule->limits.rows;
 }
 
 static bool
 sql_permits(const struct rule *rule, const struct subject *s)
 {
 	const struct json *statements = json_get(s->request, "statements");
-	if (!one_permitted(&rule->databases, json_get_str(s->request, "database", NULL), text_same) ||
+	if (!one_permitted(
+		&rule->databases, json_get_str(s->request, "database", NULL), text_same) ||
 	    json_len(statements) == 0 || !rows_permitted(rule, s))
 		return false;
 	for (size_t i = 0; i < json_len(statements); i++)
@@ -353,7 +363,8 @@ static bool
 sql_touches(const struct rule *rule, const struct subject *s)
 {
 	const struct json *statements = json_get(s->request, "statements");
-	if (!one_touched(&rule->databases, json_get_str(s->request, "database", NULL), text_equal_fold))
+	if (!one_touched(
+		&rule->databases, json_get_str(s->request, "database", NULL), text_equal_fold))
 		return false;
 	for (size_t i = 0; i < json_len(statements); i++)
 		if (statement_touched(rule, json_at(statements, i)))
@@ -388,14 +399,16 @@ argument_fits(const struct argument *a, const struct json *value)
 	    (a->type == ARGUMENT_BOOLEAN && type != JSON_BOOL) || !value_listed(a, value))
 		return false;
 	bool number = a->min != FIELD_UNSET || a->max != FIELD_UNSET;
-	if (number && (type != JSON_INT || (a->min != FIELD_UNSET && json_int(value, -1) < a->min) ||
-	        (a->max != FIELD_UNSET && json_int(value, 0) > a->max)))
+	if (number &&
+	    (type != JSON_INT || (a->min != FIELD_UNSET && json_int(value, -1) < a->min) ||
+		(a->max != FIELD_UNSET && json_int(value, 0) > a->max)))
 		return false;
 	if (a->max_length != FIELD_UNSET &&
 	    (type != JSON_STRING || (int64_t)json_str_len(value) > a->max_length))
 		return false;
-	return a->pattern == NULL || (type == JSON_STRING && strlen(json_str(value, "")) == json_str_len(value) &&
-	    glob_match(a->pattern, json_str(value, "")));
+	return a->pattern == NULL ||
+	    (type == JSON_STRING && strlen(json_str(value, "")) == json_str_len(value) &&
+		glob_match(a->pattern, json_str(value, "")));
 }
 
 static const struct argument *
@@ -433,7 +446,8 @@ static bool
 argument_touched(const struct argument *a, const struct json *value)
 {
 	static const enum json_type types[] = {JSON_STRING, JSON_INT, JSON_BOOL};
-	bool expected = a->type == FIELD_UNSET || a->type == ARGUMENT_ANY || json_type(value) == types[a->type];
+	bool expected =
+	    a->type == FIELD_UNSET || a->type == ARGUMENT_ANY || json_type(value) == types[a->type];
 	bool number = a->min != FIELD_UNSET || a->max != FIELD_UNSET;
 	return !expected || (number && json_type(value) != JSON_INT) || argument_fits(a, value);
 }
@@ -458,7 +472,8 @@ tool_touches(const struct rule *rule, const struct subject *s)
 static bool
 model_permits(const struct rule *rule, const struct subject *s)
 {
-	return one_permitted(&rule->providers, json_get_str(s->request, "provider", NULL), text_same) &&
+	return one_permitted(
+		   &rule->providers, json_get_str(s->request, "provider", NULL), text_same) &&
 	    one_permitted(&rule->models, json_get_str(s->request, "model", NULL), glob_match) &&
 	    within(rule->limits.tokens, json_get_int(s->request, "tokens", -1));
 }
@@ -466,7 +481,8 @@ model_permits(const struct rule *rule, const struct subject *s)
 static bool
 model_touches(const struct rule *rule, const struct subject *s)
 {
-	return one_touched(&rule->providers, json_get_str(s->request, "provider", NULL), text_equal_fold) &&
+	return one_touched(
+		   &rule->providers, json_get_str(s->request, "provider", NULL), text_equal_fold) &&
 	    one_touched(&rule->models, json_get_str(s->request, "model", NULL), glob_match_fold);
 }
 
@@ -491,8 +507,9 @@ branch_touch(const char *pattern, const char *ref)
 static const char *
 ref_operation(const struct json *ref)
 {
-	return json_get_bool(ref, "delete", false) ? "delete" :
-	    json_get_bool(ref, "force", false) ? "force-push" : NULL;
+	return json_get_bool(ref, "delete", false) ? "delete"
+	    : json_get_bool(ref, "force", false)   ? "force-push"
+						   : NULL;
 }
 
 static bool
@@ -525,7 +542,7 @@ ref_touched(const struct rule *rule, const struct json *ref, const char *operati
 {
 	const char *more = ref_operation(ref);
 	return (one_touched(&rule->operations, operation, text_same) ||
-	           (more != NULL && one_touched(&rule->operations, more, text_same))) &&
+		   (more != NULL && one_touched(&rule->operations, more, text_same))) &&
 	    one_touched(&rule->branches, json_get_str(ref, "name", NULL), branch_touch);
 }
 
@@ -536,7 +553,8 @@ git_touches(const struct rule *rule, const struct subject *s)
 	const char *repository = json_get_str(s->request, "repository", NULL);
 	const char *operation = json_get_str(s->request, "operation", NULL);
 	if (!host_touched(rule, s) ||
-	    !path_touched(&rule->repositories, repository, repository != NULL && path_is_plain(repository)))
+	    !path_touched(
+		&rule->repositories, repository, repository != NULL && path_is_plain(repository)))
 		return false;
 	for (size_t i = 0; i < json_len(refs); i++)
 		if (ref_touched(rule, json_at(refs, i), operation))
@@ -550,12 +568,15 @@ static bool
 file_permits(const struct rule *rule, const struct subject *s)
 {
 	const struct json *paths = json_get(s->request, "paths");
-	if (!one_permitted(&rule->operations, json_get_str(s->request, "operation", NULL), text_same) ||
-	    !within(rule->limits.bytes, json_get_int(s->request, "bytes", rule->limits.bytes == FIELD_UNSET ? 0 : -1)))
+	if (!one_permitted(
+		&rule->operations, json_get_str(s->request, "operation", NULL), text_same) ||
+	    !within(rule->limits.bytes,
+		json_get_int(s->request, "bytes", rule->limits.bytes == FIELD_UNSET ? 0 : -1)))
 		return false;
 	for (size_t i = 0; i < json_len(paths); i++) {
 		const char *path = json_str(json_at(paths, i), NULL);
-		if (path == NULL || !path_is_plain(path) || !one_permitted(&rule->paths, path, path_match))
+		if (path == NULL || !path_is_plain(path) ||
+		    !one_permitted(&rule->paths, path, path_match))
 			return false;
 	}
 	return true;
@@ -565,7 +586,8 @@ static bool
 file_touches(const struct rule *rule, const struct subject *s)
 {
 	const struct json *paths = json_get(s->request, "paths");
-	if (!one_touched(&rule->operations, json_get_str(s->request, "operation", NULL), text_equal_fold))
+	if (!one_touched(
+		&rule->operations, json_get_str(s->request, "operation", NULL), text_equal_fold))
 		return false;
 	for (size_t i = 0; i < json_len(paths); i++) {
 		const char *path = json_str(json_at(paths, i), NULL);
@@ -583,14 +605,14 @@ struct matcher {
 };
 
 static const struct matcher matchers[ACTION_KINDS] = {
-	[ACTION_EXEC] = {exec_permits, exec_touches},
-	[ACTION_NET] = {net_permits, net_touches},
-	[ACTION_HTTP] = {http_permits, http_touches},
-	[ACTION_SQL] = {sql_permits, sql_touches},
-	[ACTION_TOOL] = {tool_permits, tool_touches},
-	[ACTION_MODEL] = {model_permits, model_touches},
-	[ACTION_GIT] = {git_permits, git_touches},
-	[ACTION_FILE] = {file_permits, file_touches},
+    [ACTION_EXEC] = {exec_permits, exec_touches},
+    [ACTION_NET] = {net_permits, net_touches},
+    [ACTION_HTTP] = {http_permits, http_touches},
+    [ACTION_SQL] = {sql_permits, sql_touches},
+    [ACTION_TOOL] = {tool_permits, tool_touches},
+    [ACTION_MODEL] = {model_permits, model_touches},
+    [ACTION_GIT] = {git_permits, git_touches},
+    [ACTION_FILE] = {file_permits, file_touches},
 };
 
 bool

@@ -8,6 +8,7 @@
 #include "policy/model.h"
 
 #define SUBJECT_KEYS 2
+#define SUBJECT_ARGS 64 /* arguments that are looked up once; those behind them each time */
 
 /* An action, read once. Everything is borrowed from it. */
 struct subject {
@@ -21,6 +22,8 @@ struct subject {
 	/* exec */
 	const char *program, *resolved;
 	const struct json *argv, *env;
+	const char *args[SUBJECT_ARGS];
+	size_t n_args; /* all of argv, also beyond SUBJECT_ARGS */
 	/* net, http, git */
 	const char *host;
 	bool host_plain;
@@ -31,7 +34,8 @@ struct subject {
 };
 
 /* Reads ACTION. 0, or -EINVAL with a reason in WHY if it is not an action that can be decided. */
-int subject_read(struct subject *s, const struct json *action, char *why, size_t why_size) MUST_CHECK;
+int subject_read(struct subject *s, const struct json *action, char *why, size_t why_size)
+    MUST_CHECK;
 
 bool rule_permits(const struct rule *rule, const struct subject *s);
 bool rule_touches(const struct rule *rule, const struct subject *s);
@@ -41,6 +45,15 @@ bool exec_permits(const struct rule *rule, const struct subject *s);
 bool exec_touches(const struct rule *rule, const struct subject *s);
 /* PATH without the part that a merged /usr makes ambiguous: /usr/bin/x is /bin/x. */
 const char *exec_fold_path(const char *path);
+
+/* Argument I (argv[0] included), or NULL past the end. */
+static inline const char *
+subject_arg(const struct subject *s, size_t i)
+{
+	if (i >= s->n_args)
+		return NULL;
+	return i < SUBJECT_ARGS ? s->args[i] : json_str(json_at(s->argv, i), NULL);
+}
 
 /* Helpers for both. A matcher is one of policy/patterns.h. */
 typedef bool text_matcher(const char *pattern, const char *text);

@@ -11,8 +11,8 @@
 #include "policy/patterns.h"
 
 /* Variables that only say how to show text; everything else can change what a program does. */
-static const char *const harmless_env[] = {"LANG", "LANGUAGE", "LC_*", "TERM", "TZ", "COLUMNS",
-    "LINES", "NO_COLOR", "COLORTERM"};
+static const char *const harmless_env[] = {
+    "LANG", "LANGUAGE", "LC_*", "TERM", "TZ", "COLUMNS", "LINES", "NO_COLOR", "COLORTERM"};
 
 const char *
 exec_fold_path(const char *path)
@@ -29,7 +29,8 @@ same_program(const char *pattern, const char *program)
 {
 	pattern = exec_fold_path(pattern);
 	program = exec_fold_path(program);
-	return strchr(pattern, '*') != NULL ? path_match(pattern, program) : strcmp(pattern, program) == 0;
+	return strchr(pattern, '*') != NULL ? path_match(pattern, program)
+					    : strcmp(pattern, program) == 0;
 }
 
 static const char *
@@ -127,7 +128,8 @@ operand_permitted(struct walk *w, const char *arg)
 		if (w->literal)
 			return false;
 		w->named = true;
-		return rule->subcommands.mode == LIST_ANY || list_has(&rule->subcommands, arg, text_same);
+		return rule->subcommands.mode == LIST_ANY ||
+		    list_has(&rule->subcommands, arg, text_same);
 	}
 	if (rule->operands.mode == LIST_ANY)
 		return true;
@@ -136,23 +138,22 @@ operand_permitted(struct walk *w, const char *arg)
 }
 
 static bool
-arguments_permitted(const struct rule *rule, const struct json *argv)
+arguments_permitted(const struct rule *rule, const struct subject *s)
 {
-	struct walk w = {.rule = rule, .named = rule->subcommands.mode == LIST_ABSENT,
+	struct walk w = {.rule = rule,
+	    .named = rule->subcommands.mode == LIST_ABSENT,
 	    .with = rule->with_options.mode == LIST_ABSENT};
-	size_t n = json_len(argv);
-	for (size_t i = 1; i < n; i++) {
-		const char *arg = json_str(json_at(argv, i), NULL);
-		if (arg == NULL || strlen(arg) != json_str_len(json_at(argv, i)))
-			return false;
+	for (size_t i = 1; i < s->n_args; i++) {
+		const char *arg = subject_arg(s, i);
 		if (!w.literal && strcmp(arg, "--") == 0) {
 			w.literal = true;
 			continue;
 		}
 		bool takes = false;
 		bool option = !w.literal && arg[0] == '-' && arg[1] != 0;
-		const char *next = json_str(json_at(argv, i + 1), NULL);
-		if (!(option ? option_permitted(&w, arg, next, &takes) : operand_permitted(&w, arg)))
+		const char *next = subject_arg(s, i + 1);
+		if (!(option ? option_permitted(&w, arg, next, &takes)
+			     : operand_permitted(&w, arg)))
 			return false;
 		i += takes;
 	}
@@ -166,7 +167,8 @@ env_permitted(const struct rule *rule, const struct json *env)
 	enum list_mode mode = rule->env.mode;
 	if (mode == LIST_ANY || (mode == LIST_ABSENT && !rule->bounds_argv))
 		return true;
-	static const struct list harmless = {.mode = LIST_ITEMS, .n = ARRAY_LEN(harmless_env),
+	static const struct list harmless = {.mode = LIST_ITEMS,
+	    .n = ARRAY_LEN(harmless_env),
 	    .items = (const char **)(uintptr_t)harmless_env};
 	for (size_t i = 0; i < json_len(env); i++) {
 		const char *name = json_str(json_at(env, i), NULL);
@@ -184,14 +186,14 @@ exec_permits(const struct rule *rule, const struct subject *s)
 {
 	if (rule->programs.mode == LIST_ITEMS) {
 		/* argv[0] is what a program of many names goes by (busybox), so it must be the file's. */
-		const char *called = json_str(json_at(s->argv, 0), NULL);
+		const char *called = subject_arg(s, 0);
 		if (!list_has(&rule->programs, s->program, text_same) || called == NULL ||
 		    strcmp(base_name(called), base_name(s->program)) != 0)
 			return false;
 	}
 	if (!env_permitted(rule, s->env))
 		return false;
-	return !rule->bounds_argv || arguments_permitted(rule, s->argv);
+	return !rule->bounds_argv || arguments_permitted(rule, s);
 }
 
 /* ---- touch ---- */
@@ -208,7 +210,8 @@ option_touched(const char *pattern, const char *arg)
 		return true;
 	if (pattern[1] == '-') {
 		size_t given = strcspn(arg, "=");
-		return arg[1] == '-' && given > 2 && given <= name && strncmp(pattern, arg, given) == 0;
+		return arg[1] == '-' && given > 2 && given <= name &&
+		    strncmp(pattern, arg, given) == 0;
 	}
 	/* -c: -c, -cVALUE, -xc. A single-dash word such as -exec is compared whole, and by prefix. */
 	if (name == 2)
@@ -228,12 +231,12 @@ operand_touched(const char *pattern, const char *arg)
 }
 
 static bool
-some_argument(const struct list *list, const struct json *argv, text_matcher *match)
+some_argument(const struct list *list, const struct subject *s, text_matcher *match)
 {
 	if (list->mode != LIST_ITEMS)
 		return true;
-	for (size_t i = 1; i < json_len(argv); i++)
-		if (list_has(list, json_str(json_at(argv, i), ""), match))
+	for (size_t i = 1; i < s->n_args; i++)
+		if (list_has(list, subject_arg(s, i), match))
 			return true;
 	return false;
 }
@@ -256,8 +259,8 @@ exec_touches(const struct rule *rule, const struct subject *s)
 	    !list_has(&rule->programs, s->program, same_program) &&
 	    !(s->resolved != NULL && list_has(&rule->programs, s->resolved, same_program)))
 		return false;
-	return some_argument(&rule->subcommands, s->argv, text_same) &&
-	    some_argument(&rule->options, s->argv, option_touched) &&
-	    some_argument(&rule->with_options, s->argv, option_touched) &&
-	    some_argument(&rule->operands, s->argv, operand_touched) && env_touched(&rule->env, s->env);
+	return some_argument(&rule->subcommands, s, text_same) &&
+	    some_argument(&rule->options, s, option_touched) &&
+	    some_argument(&rule->with_options, s, option_touched) &&
+	    some_argument(&rule->operands, s, operand_touched) && env_touched(&rule->env, s->env);
 }

@@ -105,7 +105,8 @@ struct risk_rules {
 };
 
 struct budgets {
-	int64_t calls_per_task, calls_per_day, rows_per_day, bytes_per_day, tokens_per_day, money_per_day;
+	int64_t calls_per_task, calls_per_day, rows_per_day, bytes_per_day, tokens_per_day,
+	    money_per_day;
 };
 
 struct facts {

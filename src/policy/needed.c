@@ -26,22 +26,26 @@ needed_rule(const struct subject *s, char *ret, size_t size)
 	switch (s->kind) {
 	case ACTION_EXEC:
 		word = first_word(s->argv);
-		(void)snprintf(ret, size, "a rule `allow: exec` with program: %.100s%s%.40s%s", s->program,
-		    word != NULL ? " that permits its arguments (" : "", word != NULL ? word : "",
-		    word != NULL ? " …)" : "");
+		(void)snprintf(ret, size, "a rule `allow: exec` with program: %.100s%s%.40s%s",
+		    s->program, word != NULL ? " that permits its arguments (" : "",
+		    word != NULL ? word : "", word != NULL ? " …)" : "");
 		break;
 	case ACTION_NET:
-		(void)snprintf(ret, size, "a rule `allow: net` with hosts: [%.100s] and ports: [%lld]",
-		    s->host, (long long)s->port);
+		(void)snprintf(ret, size,
+		    "a rule `allow: net` with hosts: [%.100s] and ports: [%lld]", s->host,
+		    (long long)s->port);
 		break;
 	case ACTION_HTTP:
-		(void)snprintf(ret, size, "a rule `allow: http` with hosts: [%.80s], methods: [%.16s] and a "
-		    "path like %.80s", s->host, json_get_str(r, "method", "?"), json_get_str(r, "path", "?"));
+		(void)snprintf(ret, size,
+		    "a rule `allow: http` with hosts: [%.80s], methods: [%.16s] and a "
+		    "path like %.80s",
+		    s->host, json_get_str(r, "method", "?"), json_get_str(r, "path", "?"));
 		break;
 	case ACTION_SQL:
-		(void)snprintf(ret, size, "a rule `allow: sql` with database: %.40s, statements: [%.20s] and "
-		    "tables: [%.80s]", json_get_str(r, "database", "?"),
-		    json_get_str(statement, "verb", "?"),
+		(void)snprintf(ret, size,
+		    "a rule `allow: sql` with database: %.40s, statements: [%.20s] and "
+		    "tables: [%.80s]",
+		    json_get_str(r, "database", "?"), json_get_str(statement, "verb", "?"),
 		    json_str(json_at(json_get(statement, "tables"), 0), "none"));
 		break;
 	case ACTION_TOOL:
@@ -49,17 +53,21 @@ needed_rule(const struct subject *s, char *ret, size_t size)
 		    json_get_str(r, "tool", "?"));
 		break;
 	case ACTION_MODEL:
-		(void)snprintf(ret, size, "a rule `allow: model` with providers: [%.60s] and models: [%.80s]",
+		(void)snprintf(ret, size,
+		    "a rule `allow: model` with providers: [%.60s] and models: [%.80s]",
 		    json_get_str(r, "provider", "?"), json_get_str(r, "model", "?"));
 		break;
 	case ACTION_GIT:
-		(void)snprintf(ret, size, "a rule `allow: git` with hosts: [%.60s], repositories: [%.80s] and "
-		    "operations: [%.20s]", s->host, json_get_str(r, "repository", "?"),
-		    json_get_str(r, "operation", "?"));
+		(void)snprintf(ret, size,
+		    "a rule `allow: git` with hosts: [%.60s], repositories: [%.80s] and "
+		    "operations: [%.20s]",
+		    s->host, json_get_str(r, "repository", "?"), json_get_str(r, "operation", "?"));
 		break;
 	case ACTION_FILE:
-		(void)snprintf(ret, size, "a rule `allow: file` with operations: [%.20s] and paths that cover "
-		    "%.100s", json_get_str(r, "operation", "?"),
+		(void)snprintf(ret, size,
+		    "a rule `allow: file` with operations: [%.20s] and paths that cover "
+		    "%.100s",
+		    json_get_str(r, "operation", "?"),
 		    json_str(json_at(json_get(r, "paths"), 0), "it"));
 		break;
 	case ACTION_KINDS:
@@ -73,7 +81,8 @@ needed_for(const struct policy *policy, const struct subject *s, const struct ru
 {
 	if (deny != NULL)
 		(void)snprintf(ret->needed, sizeof(ret->needed),
-		    "rule %s would have to go or be narrowed: a deny wins over every other rule", deny->name);
+		    "rule %s would have to go or be narrowed: a deny wins over every other rule",
+		    deny->name);
 	else if (ret->rule != NULL)
 		(void)snprintf(ret->needed, sizeof(ret->needed),
 		    "a higher risk.deny_at than %lld, or an action of less risk than %d",

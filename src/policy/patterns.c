@@ -137,7 +137,8 @@ path_is_plain(const char *path)
 			continue;
 		}
 		size_t len = (size_t)(p - segment);
-		bool dots = (len == 1 && segment[0] == '.') || (len == 2 && memcmp(segment, "..", 2) == 0);
+		bool dots =
+		    (len == 1 && segment[0] == '.') || (len == 2 && memcmp(segment, "..", 2) == 0);
 		if (dots || (len == 0 && *p == '/' && p != path))
 			return false;
 		if (*p == 0)
@@ -299,8 +300,8 @@ cidr_match(const char *cidr, const char *host)
 {
 	uint8_t network[16], address[16];
 	unsigned bytes, bits, host_bytes;
-	if (!parse_cidr(cidr, network, &bytes, &bits) || !parse_address(host, address, &host_bytes) ||
-	    bytes != host_bytes)
+	if (!parse_cidr(cidr, network, &bytes, &bits) ||
+	    !parse_address(host, address, &host_bytes) || bytes != host_bytes)
 		return false;
 	for (unsigned i = 0; i < bits; i++) {
 		uint8_t mask = (uint8_t)(0x80 >> (i % 8));
@@ -398,16 +399,16 @@ check_root(const char *text)
 const char *
 check_program(const char *text)
 {
-	bool good = text[0] == '/' && text[1] != 0 && path_is_plain(text) &&
-	    text[strlen(text) - 1] != '/';
+	bool good =
+	    text[0] == '/' && text[1] != 0 && path_is_plain(text) && text[strlen(text) - 1] != '/';
 	return good ? NULL : "an absolute path without \"..\", \".\" and \"//\", or any";
 }
 
 const char *
 check_option(const char *text)
 {
-	bool good = text[0] == '-' && text[1] != 0 && strcmp(text, "--") != 0 && !has_control(text) &&
-	    text[1] != ' ' && text[1] != '*';
+	bool good = text[0] == '-' && text[1] != 0 && strcmp(text, "--") != 0 &&
+	    !has_control(text) && text[1] != ' ' && text[1] != '*';
 	const char *blank = strchr(text, ' ');
 	if (blank != NULL && blank[1] == 0)
 		good = false;
@@ -430,7 +431,8 @@ const char *
 check_operand(const char *text)
 {
 	return has_control(text) || climbs(text)
-	    ? "a pattern without control characters and \"..\" segments" : NULL;
+	    ? "a pattern without control characters and \"..\" segments"
+	    : NULL;
 }
 
 const char *
@@ -459,7 +461,8 @@ const char *
 check_path_pattern(const char *text)
 {
 	return path_is_plain(text) && text[0] != 0
-	    ? NULL : "a path pattern without \"..\", \".\", \"//\", '\\' and control characters";
+	    ? NULL
+	    : "a path pattern without \"..\", \".\", \"//\", '\\' and control characters";
 }
 
 const char *
@@ -502,7 +505,8 @@ check_relation(const char *text)
 const char *
 check_glob(const char *text)
 {
-	return has_control(text) ? "a name without control characters; * is any run of characters" : NULL;
+	return has_control(text) ? "a name without control characters; * is any run of characters"
+				 : NULL;
 }
 
 const char *
@@ -511,7 +515,8 @@ check_cidr(const char *text)
 	uint8_t address[16];
 	unsigned bytes, bits;
 	return parse_cidr(text, address, &bytes, &bits)
-	    ? NULL : "an address or a network such as 10.0.0.0/8 or fd00::/8";
+	    ? NULL
+	    : "an address or a network such as 10.0.0.0/8 or fd00::/8";
 }
 
 const char *
@@ -519,5 +524,7 @@ check_data_name(const char *text)
 {
 	if (text[0] == '/')
 		return check_path_pattern(text) == NULL ? NULL : "expected a file path pattern";
-	return check_relation(text) == NULL && text[0] != 0 ? NULL : "expected a table, or a path that begins with /";
+	return check_relation(text) == NULL && text[0] != 0
+	    ? NULL
+	    : "expected a table, or a path that begins with /";
 }

@@ -40,10 +40,10 @@ struct review_terms {
 /* A decision is data. It borrows from the policy that made it. */
 struct decision {
 	enum verdict verdict;
-	const char *rule;                  /* the deciding rule, or NULL when none matched */
-	char reason[DECISION_REASON_MAX];  /* one line for people */
-	char needed[DECISION_REASON_MAX];  /* for a denial: which rule would be needed; may be "" */
-	int risk;                          /* 0..100 */
+	const char *rule;                 /* the deciding rule, or NULL when none matched */
+	char reason[DECISION_REASON_MAX]; /* one line for people */
+	char needed[DECISION_REASON_MAX]; /* for a denial: which rule would be needed; may be "" */
+	int risk;                         /* 0..100 */
 	enum risk_band band;
 	struct risk_part parts[RISK_PARTS_MAX];
 	size_t n_parts;
@@ -70,8 +70,8 @@ const char *policy_name(const struct policy *policy);
  * what inspection found). Never fails: an error while deciding is a deny that says so. */
 void policy_decide(const struct policy *policy, const struct json *action, struct decision *ret);
 
-const char *verdict_name(enum verdict verdict);   /* "deny", "review", "allow" */
-const char *risk_band_name(enum risk_band band);  /* "low" … "critical" */
+const char *verdict_name(enum verdict verdict);  /* "deny", "review", "allow" */
+const char *risk_band_name(enum risk_band band); /* "low" … "critical" */
 /* {"decision","rule","reason","needed","risk":{"score","band","parts":[{"name","points","reason"}]},
  *  "reversible","review":{"approvals":[],"timeout_ms","self_approve"}} ; owned. */
 struct json *decision_to_json(const struct decision *decision);
@@ -104,7 +104,8 @@ struct json *policy_schema(void);
 /* What changes from BEFORE to AFTER; *RET is owned:
  * {"allowed":[…],"unreviewed":[…],"reviewed":[…],"denied":[…],    each {"before","after","action"}
  *  "settings":[{"field","before","after"}],"unknown":["rule x changed, but …"]}. 0 or -ENOMEM. */
-int policy_diff(const struct policy *before, const struct policy *after, struct json **ret) MUST_CHECK;
+int policy_diff(const struct policy *before, const struct policy *after, struct json **ret)
+    MUST_CHECK;
 /* What each rule permits and what it does not bound; owned:
  * [{"rule","effect","kind","what","notes":[]}]. */
 struct json *policy_capabilities(const struct policy *policy);

@@ -4,5 +4,5 @@
 #include "policy/match.h"
 
 /* Fills the decision's risk, band and parts. REVERSIBLE says whether the effect can be taken back. */
-void risk_assess(const struct policy *policy, const struct subject *s, bool reversible,
-    struct decision *ret);
+void risk_assess(
+    const struct policy *policy, const struct subject *s, bool reversible, struct decision *ret);

@@ -17,13 +17,15 @@ limits_json(const struct sandbox_limits *l)
 		const char *name;
 		int64_t value, otherwise;
 	} limits[] = {{"cpu_millis", l->cpu_millis, 2000}, {"cpu_time_ms", l->cpu_time_ms, 0},
-	    {"disk_bytes", l->disk_bytes, 512LL << 20}, {"memory_bytes", l->memory_bytes, 1LL << 30},
+	    {"disk_bytes", l->disk_bytes, 512LL << 20},
+	    {"memory_bytes", l->memory_bytes, 1LL << 30},
 	    {"network_bytes_per_s", l->network_bytes_per_s, 0}, {"open_files", l->open_files, 1024},
 	    {"output_bytes", l->output_bytes, 16LL << 20}, {"processes", l->processes, 128},
 	    {"wall_ms", l->wall_ms, 600000}};
 	struct json *v = json_new_object();
 	for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
-		int64_t value = limits[i].value != FIELD_UNSET ? limits[i].value : limits[i].otherwise;
+		int64_t value =
+		    limits[i].value != FIELD_UNSET ? limits[i].value : limits[i].otherwise;
 		if (value > 0)
 			(void)json_set_int(v, limits[i].name, value);
 	}
@@ -31,8 +33,8 @@ limits_json(const struct sandbox_limits *l)
 }
 
 /* The floor of a policy that names none: what `isolated` asks for. */
-static const char *const floor_otherwise[] = {"user-ns", "net-ns", "seccomp", "landlock", "memory-limit",
-    "process-limit"};
+static const char *const floor_otherwise[] = {
+    "user-ns", "net-ns", "seccomp", "landlock", "memory-limit", "process-limit"};
 
 static struct json *
 floor_json(const struct terms *floor)
@@ -91,15 +93,18 @@ static void
 missing_sandbox(const struct sandbox *s, struct buf *missing)
 {
 	if (s->tier > TIER_NAMESPACES)
-		(void)buf_addf(missing, "sandbox.tier: %s is not in this build\n", tier_names[s->tier]);
+		(void)buf_addf(
+		    missing, "sandbox.tier: %s is not in this build\n", tier_names[s->tier]);
 	if (s->root != NULL && strcmp(s->root, "host") != 0)
-		(void)buf_addf(missing, "sandbox.root: images (%s) are not in this build\n", s->root);
+		(void)buf_addf(
+		    missing, "sandbox.root: images (%s) are not in this build\n", s->root);
 	if (s->executables == EXECUTABLES_LISTED)
 		(void)buf_addf(missing, "sandbox.executables: listed is not in this build\n");
 	if (s->exec_gate == GATE_KERNEL)
 		(void)buf_addf(missing, "sandbox.exec_gate: kernel is not in this build\n");
 	if (s->limits.network_bytes_per_s != FIELD_UNSET)
-		(void)buf_addf(missing, "sandbox.limits.network: there is no network in this build\n");
+		(void)buf_addf(
+		    missing, "sandbox.limits.network: there is no network in this build\n");
 }
 
 static void
@@ -107,7 +112,8 @@ missing_budgets(const struct budgets *b, struct buf *missing)
 {
 	if (b->rows_per_day != FIELD_UNSET || b->bytes_per_day != FIELD_UNSET ||
 	    b->tokens_per_day != FIELD_UNSET || b->money_per_day != FIELD_UNSET)
-		(void)buf_addf(missing, "budgets: only calls_per_task and calls_per_day are in this build\n");
+		(void)buf_addf(
+		    missing, "budgets: only calls_per_task and calls_per_day are in this build\n");
 }
 
 static void
@@ -139,9 +145,11 @@ policy_needs_two_people(const struct policy *policy)
 {
 	if (policy->review_terms.self_approve) {
 		for (size_t i = 0; i < policy->n_rules; i++)
-			if (policy->rules[i].effect == VERDICT_REVIEW && policy->rules[i].terms.n_approvals > 1)
+			if (policy->rules[i].effect == VERDICT_REVIEW &&
+			    policy->rules[i].terms.n_approvals > 1)
 				return true;
-		return policy->risk.review_at != FIELD_UNSET && policy->review_terms.n_approvals > 1;
+		return policy->risk.review_at != FIELD_UNSET &&
+		    policy->review_terms.n_approvals > 1;
 	}
 	for (size_t i = 0; i < policy->n_rules; i++)
 		if (policy->rules[i].effect == VERDICT_REVIEW)

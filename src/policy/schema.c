@@ -137,7 +137,8 @@ port_schema(void)
 static struct json *
 terms_schema(const struct term_kind *terms)
 {
-	struct json *words = json_new_array(), *strong = json_new_object(), *choices = json_new_array();
+	struct json *words = json_new_array(), *strong = json_new_object(),
+		    *choices = json_new_array();
 	for (; terms->name != NULL; terms++) {
 		(void)json_push(words, json_new_string(terms->name));
 		if (terms->strengths != NULL)
@@ -160,7 +161,8 @@ terms_schema(const struct term_kind *terms)
 static struct json *
 maps_schema(const struct field *f)
 {
-	struct json *item = json_new_object(), *v = typed(f->type == FIELD_NAMED ? "object" : "array");
+	struct json *item = json_new_object(),
+		    *v = typed(f->type == FIELD_NAMED ? "object" : "array");
 	if (f->sub->picks != NULL) {
 		struct json *choices = json_new_array();
 		for (const struct shape *const *s = f->sub->picks; *s != NULL; s++)
@@ -212,7 +214,8 @@ value_schema(const struct field *f)
 static bool
 is_effect(const struct field *f)
 {
-	return strcmp(f->name, "allow") == 0 || strcmp(f->name, "review") == 0 || strcmp(f->name, "deny") == 0;
+	return strcmp(f->name, "allow") == 0 || strcmp(f->name, "review") == 0 ||
+	    strcmp(f->name, "deny") == 0;
 }
 
 /* What a rule with EFFECT ("allow", …) needs and may not have beyond the fields of its kind. */
@@ -220,13 +223,15 @@ static struct json *
 effect_schema(const struct shape *shape, const char *effect)
 {
 	bool deny = strcmp(effect, "deny") == 0, review = strcmp(effect, "review") == 0;
-	struct json *v = json_new_object(), *required = json_new_array(), *properties = json_new_object();
+	struct json *v = json_new_object(), *required = json_new_array(),
+		    *properties = json_new_object();
 	(void)json_push(required, json_new_string(effect));
 	for (; shape != NULL; shape = shape->base) {
 		for (const struct field *f = shape->fields; f->name != NULL; f++) {
 			if (!deny && (f->flags & FIELD_IF_PERMIT) != 0)
 				(void)json_push(required, json_new_string(f->name));
-			if ((deny && (f->flags & FIELD_NOT_DENY) != 0) || (!review && (f->flags & FIELD_ONLY_REVIEW) != 0))
+			if ((deny && (f->flags & FIELD_NOT_DENY) != 0) ||
+			    (!review && (f->flags & FIELD_ONLY_REVIEW) != 0))
 				(void)json_set_bool(properties, f->name, false);
 		}
 	}
@@ -263,7 +268,8 @@ static struct json *
 shape_schema(const struct shape *shape)
 {
 	const char *kind = kind_of_shape(shape);
-	struct json *v = typed("object"), *properties = json_new_object(), *required = json_new_array();
+	struct json *v = typed("object"), *properties = json_new_object(),
+		    *required = json_new_array();
 	for (const struct shape *at = shape; at != NULL; at = at->base) {
 		for (const struct field *f = at->fields; f->name != NULL; f++) {
 			(void)json_set(properties, f->name, field_schema(f, kind));
@@ -290,7 +296,8 @@ policy_schema(void)
 	struct json *v = shape_schema(&policy_shape);
 	(void)json_set_str(v, "$schema", "http://json-schema.org/draft-07/schema#");
 	(void)json_set_str(v, "title", "Ringfence policy");
-	(void)json_set_str(v, "description", "doc/policy.md explains each field. Made by `ringfence policy "
+	(void)json_set_str(v, "description",
+	    "doc/policy.md explains each field. Made by `ringfence policy "
 	    "schema` from the table that the loader reads by.");
 	return v;
 }

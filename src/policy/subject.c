@@ -30,10 +30,14 @@ read_exec(struct subject *s)
 	s->env = json_get(s->request, "env");
 	if (s->program == NULL || json_type(s->argv) != JSON_ARRAY)
 		return "exec needs a program and argv";
-	for (size_t i = 0; i < json_len(s->argv); i++) {
+	s->n_args = json_len(s->argv);
+	for (size_t i = 0; i < s->n_args; i++) {
 		const struct json *arg = json_at(s->argv, i);
-		if (strlen(json_str(arg, "")) != json_str_len(arg) || json_type(arg) != JSON_STRING)
+		const char *text = json_str(arg, NULL);
+		if (text == NULL || strlen(text) != json_str_len(arg))
 			return "argv must be texts without NUL";
+		if (i < SUBJECT_ARGS)
+			s->args[i] = text;
 	}
 	const char *folded = exec_fold_path(s->program);
 	add_key(s, folded, strlen(folded));
@@ -52,7 +56,8 @@ read_host(struct subject *s)
 		return "the host is missing";
 	s->host_plain = host_is_plain(s->host);
 	bool plain_http = strcmp(json_get_str(s->request, "scheme", ""), "http") == 0;
-	s->port = json_get_int(s->request, "port", s->kind == ACTION_HTTP ? (plain_http ? 80 : 443) : 0);
+	s->port =
+	    json_get_int(s->request, "port", s->kind == ACTION_HTTP ? (plain_http ? 80 : 443) : 0);
 	if (s->host_plain)
 		add_key(s, s->host, strlen(s->host));
 	return NULL;

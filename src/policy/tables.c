@@ -4,6 +4,9 @@
 #include "policy/model.h"
 #include "policy/patterns.h"
 
+/* Laid out by hand: a field is a line or two, so that the table reads as one. */
+/* clang-format off */
+
 #define AT(type, member) .offset = offsetof(struct type, member)
 #define DAY_MS 86400000LL
 #define TIB (1LL << 40)

@@ -47,8 +47,9 @@ parser_error(struct builder *b)
 		}
 	}
 	char what[200];
-	(void)snprintf(what, sizeof(what), "not YAML: %s%s%s", p->problem ? p->problem : "unreadable",
-	    p->context ? ", " : "", p->context ? p->context : "");
+	(void)snprintf(what, sizeof(what), "not YAML: %s%s%s",
+	    p->problem ? p->problem : "unreadable", p->context ? ", " : "",
+	    p->context ? p->context : "");
 	return builder_error(b, mark, what);
 }
 
@@ -85,8 +86,8 @@ take_key(struct builder *b, struct node *map, struct node *key, yaml_mark_t mark
 	for (const struct node *m = map->first; m != NULL; m = m->next)
 		if (m->key_hash == key->key_hash && strcmp(m->key, key->text) == 0)
 			return error_set(b->err, EINVAL, "policy_invalid",
-			    "%s:%u:%u: duplicate key \"%.64s\": first at line %u", b->name, key->line,
-			    key->column, key->text, m->key_line);
+			    "%s:%u:%u: duplicate key \"%.64s\": first at line %u", b->name,
+			    key->line, key->column, key->text, m->key_line);
 	b->pending_key = key;
 	return 0;
 }
@@ -141,7 +142,7 @@ on_container(struct builder *b, const yaml_event_t *e, enum node_type type)
 	if (n == NULL)
 		return error_set(b->err, ENOMEM, "out_of_memory", "%s: out of memory", b->name);
 	n->flow = type == NODE_MAP ? e->data.mapping_start.style == YAML_FLOW_MAPPING_STYLE
-	                           : e->data.sequence_start.style == YAML_FLOW_SEQUENCE_STYLE;
+				   : e->data.sequence_start.style == YAML_FLOW_SEQUENCE_STYLE;
 	int r = place(b, n, e->start_mark);
 	if (r < 0)
 		return r;
@@ -170,7 +171,8 @@ forbidden(const yaml_event_t *e)
 		break;
 	case YAML_DOCUMENT_START_EVENT:
 		if (e->data.document_start.version_directive != NULL ||
-		    e->data.document_start.tag_directives.start != e->data.document_start.tag_directives.end)
+		    e->data.document_start.tag_directives.start !=
+			e->data.document_start.tag_directives.end)
 			return "directives (%) are not allowed";
 		break;
 	default:
@@ -194,7 +196,8 @@ on_event(struct builder *b, const yaml_event_t *e)
 	switch (e->type) {
 	case YAML_DOCUMENT_START_EVENT:
 		if (++b->documents > 1)
-			return builder_error(b, e->start_mark, "one document only; remove the second \"---\"");
+			return builder_error(
+			    b, e->start_mark, "one document only; remove the second \"---\"");
 		return 0;
 	case YAML_SCALAR_EVENT:
 		return on_scalar(b, e);
@@ -230,7 +233,8 @@ int
 tree_parse(const char *text, size_t len, const char *name, struct arena *arena, struct node **ret,
     struct error *err)
 {
-	struct builder b = {.arena = arena, .name = name, .input = text, .input_len = len, .err = err};
+	struct builder b = {
+	    .arena = arena, .name = name, .input = text, .input_len = len, .err = err};
 	if (!yaml_parser_initialize(&b.parser))
 		return error_set(err, ENOMEM, "out_of_memory", "%s: out of memory", name);
 	yaml_parser_set_encoding(&b.parser, YAML_UTF8_ENCODING);

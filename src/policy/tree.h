@@ -21,11 +21,11 @@ enum node_type { NODE_SCALAR, NODE_LIST, NODE_MAP };
 
 struct node {
 	enum node_type type;
-	bool plain;           /* scalar: written without quotes */
-	bool flow;            /* list or map: [..] or {..} */
+	bool plain;            /* scalar: written without quotes */
+	bool flow;             /* list or map: [..] or {..} */
 	unsigned line, column; /* from 1 */
-	const char *text;     /* scalar; NUL-terminated, no NUL inside; "" for an empty one */
-	size_t n;             /* children */
+	const char *text;      /* scalar; NUL-terminated, no NUL inside; "" for an empty one */
+	size_t n;              /* children */
 	struct node *first, *last, *next;
 	/* as a member of a map */
 	const char *key;

@@ -13,12 +13,12 @@ struct unit {
 	int64_t factor;
 };
 
-static const struct unit size_units[] = {{"B", 1}, {"KiB", 1LL << 10}, {"MiB", 1LL << 20},
-    {"GiB", 1LL << 30}, {"TiB", 1LL << 40}};
-static const struct unit time_units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000},
-    {"d", 86400000}};
-static const struct unit rate_units[] = {{"B/s", 1}, {"KiB/s", 1LL << 10}, {"MiB/s", 1LL << 20},
-    {"GiB/s", 1LL << 30}};
+static const struct unit size_units[] = {
+    {"B", 1}, {"KiB", 1LL << 10}, {"MiB", 1LL << 20}, {"GiB", 1LL << 30}, {"TiB", 1LL << 40}};
+static const struct unit time_units[] = {
+    {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+static const struct unit rate_units[] = {
+    {"B/s", 1}, {"KiB/s", 1LL << 10}, {"MiB/s", 1LL << 20}, {"GiB/s", 1LL << 30}};
 
 /* Reads digits without a leading zero (but "0"), and leaves *TEXT behind them. */
 static int
@@ -134,8 +134,8 @@ units_size_hint(const char *text)
 	static const struct {
 		const char *wrong, *right;
 	} hints[] = {{"k", "KiB"}, {"kb", "KiB"}, {"kib", "KiB"}, {"m", "MiB"}, {"mb", "MiB"},
-	    {"mib", "MiB"}, {"g", "GiB"}, {"gb", "GiB"}, {"gib", "GiB"}, {"t", "TiB"}, {"tb", "TiB"},
-	    {"b", "B"}, {"", "MiB"}};
+	    {"mib", "MiB"}, {"g", "GiB"}, {"gb", "GiB"}, {"gib", "GiB"}, {"t", "TiB"},
+	    {"tb", "TiB"}, {"b", "B"}, {"", "MiB"}};
 	size_t digits = strspn(text, "0123456789");
 	if (digits == 0)
 		return NULL;

@@ -115,7 +115,8 @@ some_port(const struct rule *rule, bool outside)
 {
 	if (rule->ports.mode != LIST_ITEMS)
 		return outside ? 4242 : 443;
-	return outside ? (rule->ports.items[0].low == 4242 ? 4243 : 4242) : rule->ports.items[0].low;
+	return outside ? (rule->ports.items[0].low == 4242 ? 4243 : 4242)
+		       : rule->ports.items[0].low;
 }
 
 static struct json *
@@ -171,14 +172,18 @@ some_arguments(const struct rule *rule, bool outside)
 	const struct argument *arguments = rule->arguments.items;
 	for (size_t i = 0; i < rule->arguments.n; i++) {
 		const struct argument *a = &arguments[i];
-		bool number = a->type == ARGUMENT_INTEGER || a->min != FIELD_UNSET || a->max != FIELD_UNSET;
+		bool number =
+		    a->type == ARGUMENT_INTEGER || a->min != FIELD_UNSET || a->max != FIELD_UNSET;
 		if (number)
-			(void)json_set_int(v, rule->arguments.names[i], a->min != FIELD_UNSET ? a->min :
-			    a->max != FIELD_UNSET ? a->max : 1);
+			(void)json_set_int(v, rule->arguments.names[i],
+			    a->min != FIELD_UNSET       ? a->min
+				: a->max != FIELD_UNSET ? a->max
+							: 1);
 		else if (a->type == ARGUMENT_BOOLEAN)
 			(void)json_set_bool(v, rule->arguments.names[i], true);
 		else
-			(void)json_set_str(v, rule->arguments.names[i], a->values.n > 0 ? a->values.items[0] : "x");
+			(void)json_set_str(v, rule->arguments.names[i],
+			    a->values.n > 0 ? a->values.items[0] : "x");
 	}
 	if (outside)
 		(void)json_set_str(v, "other-argument", "x");
@@ -201,18 +206,22 @@ build_model(const struct rule *rule, const char *const *texts)
 	int64_t most = rule->limits.tokens;
 	(void)json_set_str(request, "provider", texts[0]);
 	(void)json_set_str(request, "model", texts[1]);
-	(void)json_set_int(request, "tokens", most == FIELD_UNSET ? 1000 : texts[2] != NULL ? most : most + 1);
+	(void)json_set_int(request, "tokens",
+	    most == FIELD_UNSET    ? 1000
+		: texts[2] != NULL ? most
+				   : most + 1);
 	return request;
 }
 
 static struct json *
 build_git(const char *const *texts)
 {
-	struct json *request = json_new_object(), *refs = json_new_array(), *ref = json_new_object();
+	struct json *request = json_new_object(), *refs = json_new_array(),
+		    *ref = json_new_object();
 	bool fetch = strcmp(texts[2], "fetch") == 0;
 	char name[4200];
-	(void)snprintf(name, sizeof(name), "%s%s", strncmp(texts[3], "refs/", 5) == 0 ? "" : "refs/heads/",
-	    texts[3]);
+	(void)snprintf(name, sizeof(name), "%s%s",
+	    strncmp(texts[3], "refs/", 5) == 0 ? "" : "refs/heads/", texts[3]);
 	(void)json_set_str(ref, "name", name);
 	(void)json_set_bool(ref, "force", strcmp(texts[2], "force-push") == 0);
 	(void)json_set_bool(ref, "delete", strcmp(texts[2], "delete") == 0);
@@ -234,7 +243,10 @@ build_file(const struct rule *rule, const char *const *texts)
 	int64_t most = rule->limits.bytes;
 	(void)json_set_str(request, "operation", texts[0]);
 	(void)json_set(request, "paths", one_text(texts[1]));
-	(void)json_set_int(request, "bytes", most == FIELD_UNSET ? 1000 : texts[2] != NULL ? most : most + 1);
+	(void)json_set_int(request, "bytes",
+	    most == FIELD_UNSET    ? 1000
+		: texts[2] != NULL ? most
+				   : most + 1);
 	return request;
 }
 

@@ -20,7 +20,8 @@ connect_arbiter(void)
 	int r = paths_run_socket("arbiter", path, &err);
 	int fd = r < 0 ? r : msg_connect(path);
 	if (fd == -ENOENT || fd == -ECONNREFUSED) {
-		(void)error_set(&err, ENOTCONN, "no_arbiter", "no arbiter is running (%.300s)", path);
+		(void)error_set(
+		    &err, ENOTCONN, "no_arbiter", "no arbiter is running (%.300s)", path);
 		error_remedy(&err, "`ringfence start` starts the programs");
 	} else if (r == 0 && fd < 0) {
 		(void)error_set_errno(&err, -fd, "no_arbiter", "%.300s", path);
@@ -66,8 +67,10 @@ activate_source(const struct source *source, const struct policy *policy)
 	struct buf missing;
 	buf_init(&missing, 1 << 20);
 	if (!policy_enforceable(policy, &missing))
-		(void)fprintf(stderr, "rf-policy: note: `ringfence run` refuses it for now (see: ringfence policy "
-				      "check %s)\n", source->name);
+		(void)fprintf(stderr,
+		    "rf-policy: note: `ringfence run` refuses it for now (see: ringfence policy "
+		    "check %s)\n",
+		    source->name);
 	buf_done(&missing);
 	struct json *body = json_new_object();
 	(void)json_set_str(body, "name", policy_name(policy));
@@ -88,13 +91,14 @@ tool_activate(const struct tool_args *args)
 	struct policy *policy = NULL;
 	int r = source_read(args->operands[0], &source, &err);
 	if (r == 0 && source.fd < 0)
-		r = error_set(&err, EINVAL, "policy_builtin", "%s is built in: it is always active under its name",
-		    source.name);
+		r = error_set(&err, EINVAL, "policy_builtin",
+		    "%s is built in: it is always active under its name", source.name);
 	if (r == 0)
 		r = policy_load(buf_str(&source.text), source.text.len, source.name, &policy, &err);
 	/* The arbiter reads the file itself, from its start. */
 	if (r == 0 && lseek(source.fd, 0, SEEK_SET) < 0)
-		r = error_set(&err, ESPIPE, "policy_unreadable", "%s: activate needs a file", source.name);
+		r = error_set(
+		    &err, ESPIPE, "policy_unreadable", "%s: activate needs a file", source.name);
 	if (r < 0)
 		(void)tool_fail(&err);
 	r = r < 0 ? TOOL_NO : activate_source(&source, policy);
@@ -122,8 +126,9 @@ print_generation(const struct json *g)
 {
 	char at[32];
 	clock_format(json_get_int(g, "activated_at", 0), at);
-	const char *state = json_get_bool(g, "active", false) ? "active" :
-	    json_get_bool(g, "rolled_back", false) ? "rolled back" : "replaced";
+	const char *state = json_get_bool(g, "active", false) ? "active"
+	    : json_get_bool(g, "rolled_back", false)          ? "rolled back"
+							      : "replaced";
 	(void)printf("%-24s %-12.12s %-12s ", at, json_get_str(g, "hash", "?"), state);
 	tool_print_text(json_get_str(g, "name", "?"));
 	(void)printf("  by ");

@@ -77,7 +77,8 @@ print_unknown(const struct json *unknown)
 int
 tool_diff(const struct tool_args *args)
 {
-	static const char *const parts[] = {"allowed", "unreviewed", "reviewed", "denied", "settings", "unknown"};
+	static const char *const parts[] = {
+	    "allowed", "unreviewed", "reviewed", "denied", "settings", "unknown"};
 	struct policy *before = tool_load(args->operands[0]);
 	struct policy *after = before != NULL ? tool_load(args->operands[1]) : NULL;
 	_cleanup_json_ struct json *diff = NULL;
@@ -92,7 +93,9 @@ tool_diff(const struct tool_args *args)
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
 		same = same && json_len(json_get(diff, parts[i])) == 0;
 	if (args->json)
-		return tool_print_json(TAKE_PTR(diff)) != TOOL_YES ? TOOL_TROUBLE : same ? TOOL_YES : TOOL_NO;
+		return tool_print_json(TAKE_PTR(diff)) != TOOL_YES ? TOOL_TROUBLE
+		    : same                                         ? TOOL_YES
+								   : TOOL_NO;
 	if (same)
 		(void)printf("no difference\n");
 	print_section(diff, "allowed", "Becomes allowed (with or without review)");
@@ -116,8 +119,8 @@ tool_capabilities(const struct tool_args *args)
 		return tool_print_json(TAKE_PTR(list));
 	for (size_t i = 0; i < json_len(list); i++) {
 		const struct json *rule = json_at(list, i), *notes = json_get(rule, "notes");
-		(void)printf("%s %s  (%s)\n  ", json_get_str(rule, "effect", "?"), json_get_str(rule, "kind", "?"),
-		    json_get_str(rule, "rule", "?"));
+		(void)printf("%s %s  (%s)\n  ", json_get_str(rule, "effect", "?"),
+		    json_get_str(rule, "kind", "?"), json_get_str(rule, "rule", "?"));
 		tool_print_text(json_get_str(rule, "what", "?"));
 		(void)putchar('\n');
 		for (size_t k = 0; k < json_len(notes); k++) {

@@ -32,7 +32,8 @@ tool_init(const struct tool_args *args)
 		return fputs(starter_policy, stdout) < 0 ? TOOL_TROUBLE : TOOL_YES;
 	_cleanup_close_ int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	if (fd < 0 && errno == EEXIST)
-		return tool_failf("%s: exists already, and is left as it is; name another file", file);
+		return tool_failf(
+		    "%s: exists already, and is left as it is; name another file", file);
 	if (fd < 0)
 		return tool_failf("%s: %s", file, strerror(errno));
 	int r = write_all(fd, starter_policy, strlen(starter_policy));
@@ -40,7 +41,8 @@ tool_init(const struct tool_args *args)
 		(void)unlink(file);
 		return tool_failf("%s: %s", file, strerror(-r));
 	}
-	(void)printf("wrote %s; next: ringfence policy check %s, then ringfence run --policy %s -- COMMAND\n",
+	(void)printf("wrote %s; next: ringfence policy check %s, then ringfence run --policy %s -- "
+		     "COMMAND\n",
 	    file, file, file);
 	return TOOL_YES;
 }
@@ -53,7 +55,8 @@ print_notes(const struct policy *policy)
 	struct buf missing;
 	buf_init(&missing, 1 << 20);
 	if (!policy_enforceable(policy, &missing)) {
-		(void)printf("note: `ringfence run` refuses it for now, because this build cannot enforce:\n");
+		(void)printf("note: `ringfence run` refuses it for now, because this build cannot "
+			     "enforce:\n");
 		for (const char *line = buf_str(&missing); *line != 0;) {
 			size_t n = strcspn(line, "\n");
 			(void)printf("  %.*s\n", (int)n, line);
@@ -61,7 +64,8 @@ print_notes(const struct policy *policy)
 		}
 	}
 	if (policy_needs_two_people(policy))
-		(void)printf("note: its reviews need another person than the requester (or review.self_approve: "
+		(void)printf("note: its reviews need another person than the requester (or "
+			     "review.self_approve: "
 			     "true)\n");
 	buf_done(&missing);
 }
@@ -72,8 +76,8 @@ tool_check(const struct tool_args *args)
 	struct policy *policy = tool_load(args->operands[0]);
 	if (policy == NULL)
 		return TOOL_NO;
-	(void)printf("%s: valid; policy %s, generation %s\n", args->operands[0], policy_name(policy),
-	    policy_hash(policy));
+	(void)printf("%s: valid; policy %s, generation %s\n", args->operands[0],
+	    policy_name(policy), policy_hash(policy));
 	print_notes(policy);
 	policy_free(policy);
 	return TOOL_YES;
@@ -84,8 +88,9 @@ print_test(const char *file, const struct json *test)
 {
 	if (json_get_bool(test, "ok", false)) {
 		const char *rule = json_get_str(test, "rule", NULL);
-		(void)printf("ok    %s:%lld %s%s%s\n", file, (long long)json_get_int(test, "line", 0),
-		    json_get_str(test, "got", "?"), rule != NULL ? " by " : "", rule != NULL ? rule : "");
+		(void)printf("ok    %s:%lld %s%s%s\n", file,
+		    (long long)json_get_int(test, "line", 0), json_get_str(test, "got", "?"),
+		    rule != NULL ? " by " : "", rule != NULL ? rule : "");
 		return;
 	}
 	(void)printf("FAIL  ");
@@ -102,7 +107,8 @@ tool_test(const struct tool_args *args)
 	_cleanup_json_ struct json *tests = NULL;
 	int r = source_read(args->operands[0], &source, &err);
 	if (r == 0)
-		r = policy_load_testing(buf_str(&source.text), source.text.len, source.name, &policy, &tests, &err);
+		r = policy_load_testing(
+		    buf_str(&source.text), source.text.len, source.name, &policy, &tests, &err);
 	source_done(&source);
 	policy_free(policy);
 	if (r < 0) {
@@ -113,7 +119,9 @@ tool_test(const struct tool_args *args)
 	for (size_t i = 0; i < json_len(tests); i++)
 		failed += !json_get_bool(json_at(tests, i), "ok", false);
 	if (args->json)
-		return tool_print_json(TAKE_PTR(tests)) != TOOL_YES ? TOOL_TROUBLE : failed > 0 ? TOOL_NO : TOOL_YES;
+		return tool_print_json(TAKE_PTR(tests)) != TOOL_YES ? TOOL_TROUBLE
+		    : failed > 0                                    ? TOOL_NO
+								    : TOOL_YES;
 	for (size_t i = 0; i < json_len(tests); i++)
 		print_test(args->operands[0], json_at(tests, i));
 	(void)printf("%zu of %zu tests passed\n", json_len(tests) - failed, json_len(tests));
@@ -150,8 +158,8 @@ print_decision(const struct decision *d)
 		(void)printf("\n  needed      ");
 		tool_print_text(d->needed);
 	}
-	(void)printf("\n  reversible  %s\n  risk        %d (%s)\n", d->reversible ? "yes" : "no", d->risk,
-	    risk_band_name(d->band));
+	(void)printf("\n  reversible  %s\n  risk        %d (%s)\n", d->reversible ? "yes" : "no",
+	    d->risk, risk_band_name(d->band));
 	for (size_t i = 0; i < d->n_parts; i++) {
 		(void)printf("    +%-3d %-14s ", d->parts[i].points, d->parts[i].name);
 		tool_print_text(d->parts[i].reason);
@@ -173,7 +181,8 @@ tool_explain(const struct tool_args *args)
 	struct error err = {.code = ""};
 	_cleanup_json_ struct json *action = NULL;
 	if (args->action == NULL)
-		return tool_failf("usage: ringfence policy explain [POLICY] --action FILE (JSON, as in doc/action.md)");
+		return tool_failf("usage: ringfence policy explain [POLICY] --action FILE (JSON, "
+				  "as in doc/action.md)");
 	if (read_action(args->action, &action, &err) < 0) {
 		(void)tool_failf("--action %s: %s", args->action, err.message);
 		return TOOL_NO;
@@ -210,7 +219,8 @@ tool_show(const struct tool_args *args)
 		struct arena arena;
 		struct node *tree;
 		arena_init(&arena, 64u << 20);
-		r = tree_parse(buf_str(&source.text), source.text.len, source.name, &arena, &tree, &err);
+		r = tree_parse(
+		    buf_str(&source.text), source.text.len, source.name, &arena, &tree, &err);
 		if (r == 0)
 			r = tool_print_json(tree_json(tree));
 		arena_done(&arena);

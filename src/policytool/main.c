@@ -17,14 +17,15 @@ struct subcommand {
 
 static const struct subcommand subcommands[] = {
     {"init", "[FILE]", "write a commented starter policy (policy.yaml)", 0, 1, tool_init},
-    {"check", "POLICY", "say whether it is valid, and what this build cannot enforce", 1, 1, tool_check},
+    {"check", "POLICY", "say whether it is valid, and what this build cannot enforce", 1, 1,
+	tool_check},
     {"test", "POLICY [--json]", "run its examples and say what each gave", 1, 1, tool_test},
-    {"explain", "[POLICY] --action FILE [--json]", "decide one action and show the risk part by part",
-	0, 1, tool_explain},
-    {"diff", "BEFORE AFTER [--json]", "what becomes allowed, unreviewed or denied, with an action each",
-	2, 2, tool_diff},
-    {"capabilities", "POLICY [--json]", "what each rule really permits, and what it does not bound", 1,
-	1, tool_capabilities},
+    {"explain", "[POLICY] --action FILE [--json]",
+	"decide one action and show the risk part by part", 0, 1, tool_explain},
+    {"diff", "BEFORE AFTER [--json]",
+	"what becomes allowed, unreviewed or denied, with an action each", 2, 2, tool_diff},
+    {"capabilities", "POLICY [--json]", "what each rule really permits, and what it does not bound",
+	1, 1, tool_capabilities},
     {"schema", "", "print the JSON Schema of policy files", 0, 0, tool_schema},
     {"show", "POLICY [--json]", "print a policy, also a built-in one", 1, 1, tool_show},
     {"activate", "FILE", "make it the one that runs by its name", 1, 1, tool_activate},
@@ -39,8 +40,10 @@ print_help(FILE *to)
 	for (size_t i = 0; i < ARRAY_LEN(subcommands); i++)
 		(void)fprintf(to, "  %-13s %-32s %s\n", subcommands[i].name, subcommands[i].usage,
 		    subcommands[i].summary);
-	(void)fputs("\nPOLICY is a file, - for standard input, or a built-in policy: isolated, workspace.\n"
-		    "Exit code: 0 yes, 1 no (not valid, a test failed, it differs), 2 could not be found out.\n",
+	(void)fputs(
+	    "\nPOLICY is a file, - for standard input, or a built-in policy: isolated, workspace.\n"
+	    "Exit code: 0 yes, 1 no (not valid, a test failed, it differs), 2 could not be found "
+	    "out.\n",
 	    to);
 	return to == stdout ? TOOL_YES : TOOL_TROUBLE;
 }
@@ -75,8 +78,8 @@ read_args(const struct subcommand *command, int argc, char **argv, struct tool_a
 		} else if (strcmp(word, "--policy") == 0 && i + 1 < argc && ret->n < command->max) {
 			ret->operands[ret->n++] = argv[++i];
 		} else if (word[0] == '-' && word[1] != 0) {
-			return tool_failf("unknown option %.60s; usage: ringfence policy %s %s", word,
-			    command->name, command->usage);
+			return tool_failf("unknown option %.60s; usage: ringfence policy %s %s",
+			    word, command->name, command->usage);
 		} else if (ret->n < command->max) {
 			ret->operands[ret->n++] = word;
 		} else {
@@ -92,7 +95,8 @@ main(int argc, char **argv)
 	struct tool_args args = {.n = 0};
 	if (argc < 2)
 		return print_help(stderr);
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "-h") == 0)
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0 ||
+	    strcmp(argv[1], "-h") == 0)
 		return print_help(stdout);
 	const struct subcommand *command = find_subcommand(argv[1]);
 	if (command == NULL) {

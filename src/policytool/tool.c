@@ -16,8 +16,8 @@ read_fd(struct source *s, struct error *err)
 	for (;;) {
 		uint8_t *at = buf_reserve(&s->text, 64 * 1024);
 		if (at == NULL)
-			return error_set(err, EMSGSIZE, "policy_too_large", "%s: too large for a policy (1 MiB at most)",
-			    s->name);
+			return error_set(err, EMSGSIZE, "policy_too_large",
+			    "%s: too large for a policy (1 MiB at most)", s->name);
 		ssize_t n = read(s->fd, at, 64 * 1024);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -49,13 +49,15 @@ open_file(const char *where, struct source *ret, struct error *err)
 int
 source_read(const char *where, struct source *ret, struct error *err)
 {
-	*ret = (struct source){.name = strcmp(where, "-") == 0 ? "standard input" : where, .fd = -1};
+	*ret =
+	    (struct source){.name = strcmp(where, "-") == 0 ? "standard input" : where, .fd = -1};
 	/* Room for one read beyond the limit, so that a file just too long is found by the loader. */
 	buf_init(&ret->text, POLICY_BYTES_MAX + 128 * 1024);
 	const char *builtin = policy_builtin(where);
 	if (builtin != NULL)
 		return buf_add_str(&ret->text, builtin) < 0
-		    ? error_set(err, ENOMEM, "out_of_memory", "out of memory") : 0;
+		    ? error_set(err, ENOMEM, "out_of_memory", "out of memory")
+		    : 0;
 	return open_file(where, ret, err);
 }
 

@@ -43,7 +43,7 @@ void tool_print_text(const char *text);
 /* One function per subcommand; each returns its exit code. */
 typedef int tool_fn(const struct tool_args *args);
 tool_fn tool_init, tool_check, tool_test, tool_explain, tool_schema, tool_show; /* local.c */
-tool_fn tool_diff, tool_capabilities;                                          /* compare.c */
-tool_fn tool_activate, tool_rollback, tool_history;                            /* activate.c */
+tool_fn tool_diff, tool_capabilities;                                           /* compare.c */
+tool_fn tool_activate, tool_rollback, tool_history;                             /* activate.c */
 /* The commented starter policy (starter.c). */
 extern const char starter_policy[];

@@ -53,5 +53,6 @@ decide(const struct policy *policy, const char *action)
 
 #define assert_verdict(d, expected) assert_string_equal(verdict_name((d).verdict), expected)
 
-#define EXEC(program, argv) \
-	"{\"kind\":\"exec\",\"effect\":\"read\",\"request\":{\"program\":\"" program "\",\"argv\":" argv "}}"
+#define EXEC(program, argv)                                                          \
+	"{\"kind\":\"exec\",\"effect\":\"read\",\"request\":{\"program\":\"" program \
+	"\",\"argv\":" argv "}}"

@@ -38,19 +38,20 @@ __wrap_realloc(void *p, size_t size)
 	return fails_now() ? NULL : __real_realloc(p, size);
 }
 
-static const char text[] = HEAD
-    "sandbox: {limits: {cpu: 1}, floor: [seccomp, memory-limit: cgroup]}\n"
-    "rules:\n"
-    "  - {name: a, allow: exec, program: /usr/bin/git, subcommands: [log], options: [-n *]}\n"
-    "  - {name: b, review: sql, database: crm, statements: [delete], tables: [t], approvals: [x, y]}\n"
-    "  - {name: c, allow: tool, tools: [x], arguments: {n: {type: integer, max: 5}}}\n"
-    "  - {name: d, deny: net, hosts: [\"*.evil.example\"], ports: [80, 90-99]}\n"
-    "risk: {data: {t: customer}, review_at: 50}\n"
-    "tests:\n"
-    "  - {exec: [git, log], is: allow, by: a}\n"
-    "  - {sql: DELETE FROM t, database: crm, facts: {first_seen: true}, is: review}\n"
-    "  - {tool: x, arguments: {n: 5}, is: allow}\n"
-    "  - {net: \"a.evil.example:80\", is: deny}\n";
+static const char text[] =
+    HEAD "sandbox: {limits: {cpu: 1}, floor: [seccomp, memory-limit: cgroup]}\n"
+	 "rules:\n"
+	 "  - {name: a, allow: exec, program: /usr/bin/git, subcommands: [log], options: [-n *]}\n"
+	 "  - {name: b, review: sql, database: crm, statements: [delete], tables: [t], approvals: "
+	 "[x, y]}\n"
+	 "  - {name: c, allow: tool, tools: [x], arguments: {n: {type: integer, max: 5}}}\n"
+	 "  - {name: d, deny: net, hosts: [\"*.evil.example\"], ports: [80, 90-99]}\n"
+	 "risk: {data: {t: customer}, review_at: 50}\n"
+	 "tests:\n"
+	 "  - {exec: [git, log], is: allow, by: a}\n"
+	 "  - {sql: DELETE FROM t, database: crm, facts: {first_seen: true}, is: review}\n"
+	 "  - {tool: x, arguments: {n: 5}, is: allow}\n"
+	 "  - {net: \"a.evil.example:80\", is: deny}\n";
 
 static void
 loading_without_memory_is_an_error_and_never_half_done(void **state)
@@ -99,7 +100,8 @@ describing_without_memory_shows_when_it_is_written(void **state)
 	struct buf out;
 	for (long n = 0; n < 300; n++) {
 		fail_at = n;
-		struct json *made[] = {policy_sandbox(policy), policy_capabilities(policy), policy_budgets(policy)};
+		struct json *made[] = {
+		    policy_sandbox(policy), policy_capabilities(policy), policy_budgets(policy)};
 		fail_at = -1;
 		for (size_t i = 0; i < ARRAY_LEN(made); i++) {
 			buf_init(&out, 1 << 20);
@@ -116,9 +118,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(loading_without_memory_is_an_error_and_never_half_done),
-		cmocka_unit_test(comparing_without_memory_is_an_error),
-		cmocka_unit_test(describing_without_memory_shows_when_it_is_written),
+	    cmocka_unit_test(loading_without_memory_is_an_error_and_never_half_done),
+	    cmocka_unit_test(comparing_without_memory_is_an_error),
+	    cmocka_unit_test(describing_without_memory_shows_when_it_is_written),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,11 +24,12 @@ pick(unsigned n)
 
 #define ONE_OF(array) (array)[pick(ARRAY_LEN(array))]
 
-static const char *const programs[] = {"/usr/bin/git", "/usr/bin/cat", "/bin/cat", "/usr/bin/python3"};
-static const char *const words[] = {"log", "push", "status", "--force", "-f", "-v", "a.txt", "d/b.txt",
-    "--", "../x", "-vf", "--out=d/b.txt"};
-static const char *const hosts[] = {"a.example", "b.a.example", "c.b.a.example", "10.0.0.1", "A.EXAMPLE",
-    "a.example.", "b.example"};
+static const char *const programs[] = {
+    "/usr/bin/git", "/usr/bin/cat", "/bin/cat", "/usr/bin/python3"};
+static const char *const words[] = {"log", "push", "status", "--force", "-f", "-v", "a.txt",
+    "d/b.txt", "--", "../x", "-vf", "--out=d/b.txt"};
+static const char *const hosts[] = {"a.example", "b.a.example", "c.b.a.example", "10.0.0.1",
+    "A.EXAMPLE", "a.example.", "b.example"};
 static const char *const paths[] = {"/a", "/a/b", "/a/../b", "/a//b", "/%61", "/b/c/d"};
 static const char *const tables[] = {"t", "u", "public.t", "s.u", "T"};
 static const char *const verbs[] = {"select", "update", "delete", "insert", "drop"};
@@ -37,7 +38,8 @@ static const char *const verbs[] = {"select", "update", "delete", "insert", "dro
 
 /* `, FIELD: …` sometimes: a word, or up to two ITEMS. */
 static void
-maybe_list(struct buf *b, const char *field, const char *const *items, unsigned n, const char *or_words)
+maybe_list(
+    struct buf *b, const char *field, const char *const *items, unsigned n, const char *or_words)
 {
 	unsigned how = pick(4);
 	if (how == 0)
@@ -61,7 +63,8 @@ add_exec_fields(struct buf *b)
 	static const char *const operands[] = {"*.txt", "d/**", "**"};
 	static const char *const subcommands[] = {"log", "push"};
 	static const char *const env[] = {"A", "B*"};
-	(void)(pick(3) == 0 ? buf_add_str(b, ", program: any") : buf_addf(b, ", program: %s", ONE_OF(programs)));
+	(void)(pick(3) == 0 ? buf_add_str(b, ", program: any")
+			    : buf_addf(b, ", program: %s", ONE_OF(programs)));
 	MAYBE(b, "subcommands", subcommands, "any");
 	MAYBE(b, "options", options, "any");
 	MAYBE(b, "operands", operands, "any");
@@ -75,8 +78,10 @@ add_http_fields(struct buf *b)
 {
 	static const char *const patterns[] = {"/a", "/a/*", "/**", "/b/**"};
 	static const char *const names[] = {"a.example", "*.a.example", "**.example", "10.0.0.1"};
-	(void)(pick(3) == 0 ? buf_add_str(b, ", hosts: any") : buf_addf(b, ", hosts: [\"%s\"]", ONE_OF(names)));
-	(void)(pick(2) == 0 ? buf_add_str(b, ", methods: any") : buf_add_str(b, ", methods: [GET]"));
+	(void)(pick(3) == 0 ? buf_add_str(b, ", hosts: any")
+			    : buf_addf(b, ", hosts: [\"%s\"]", ONE_OF(names)));
+	(void)(pick(2) == 0 ? buf_add_str(b, ", methods: any")
+			    : buf_add_str(b, ", methods: [GET]"));
 	MAYBE(b, "paths", patterns, "any");
 	if (pick(5) == 0)
 		(void)buf_add_str(b, ", addresses: [10.0.0.0/8]");
@@ -89,8 +94,9 @@ add_sql_fields(struct buf *b, bool deny)
 	static const char *const functions[] = {"f", "g"};
 	(void)(pick(2) == 0 ? buf_add_str(b, ", database: any") : buf_add_str(b, ", database: db"));
 	(void)(pick(3) == 0 ? buf_add_str(b, ", statements: any")
-	                    : buf_addf(b, ", statements: [%s]", ONE_OF(verbs)));
-	(void)(pick(3) == 0 ? buf_add_str(b, ", tables: any") : buf_addf(b, ", tables: [\"%s\"]", ONE_OF(patterns)));
+			    : buf_addf(b, ", statements: [%s]", ONE_OF(verbs)));
+	(void)(pick(3) == 0 ? buf_add_str(b, ", tables: any")
+			    : buf_addf(b, ", tables: [\"%s\"]", ONE_OF(patterns)));
 	MAYBE(b, "functions", functions, "any");
 	if (pick(4) == 0)
 		(void)buf_addf(b, ", where: %s", deny ? "missing" : "required");
@@ -163,7 +169,8 @@ random_sql(void)
 		struct json *statement = json_new_object();
 		(void)json_set_str(statement, "verb", ONE_OF(verbs));
 		(void)json_set(statement, "tables", random_texts(tables, ARRAY_LEN(tables), 2));
-		(void)json_set(statement, "functions", random_texts(functions, ARRAY_LEN(functions), pick(2)));
+		(void)json_set(
+		    statement, "functions", random_texts(functions, ARRAY_LEN(functions), pick(2)));
 		(void)json_set_bool(statement, "where", pick(2) == 0);
 		(void)json_push(statements, statement);
 	}
@@ -187,7 +194,10 @@ random_action(void)
 	if (pick(3) == 0)
 		(void)json_set_bool(facts, "first_seen", true);
 	(void)json_set(action, "facts", facts);
-	(void)json_set(action, "request", kind == 0 ? random_exec() : kind == 1 ? random_http() : random_sql());
+	(void)json_set(action, "request",
+	    kind == 0       ? random_exec()
+		: kind == 1 ? random_http()
+			    : random_sql());
 	return action;
 }
 
@@ -241,7 +251,8 @@ round_load(const struct round *r, const unsigned *order, const char *more, const
 
 /* The decision as text, so that two can be compared whole. */
 static void
-decision_text(const struct policy *policy, const struct json *action, struct decision *d, struct buf *out)
+decision_text(
+    const struct policy *policy, const struct json *action, struct decision *d, struct buf *out)
 {
 	policy_decide(policy, action, d);
 	_cleanup_json_ struct json *v = decision_to_json(d);
@@ -279,7 +290,8 @@ the_order_of_rules_does_not_matter(void **state)
 			order[i] = order[at];
 			order[at] = i;
 		}
-		struct policy *one = round_load(&r, NULL, "", r.risk), *other = round_load(&r, order, "", r.risk);
+		struct policy *one = round_load(&r, NULL, "", r.risk),
+			      *other = round_load(&r, order, "", r.risk);
 		decision_text(one, r.action, &d, &texts[0]);
 		decision_text(other, r.action, &d, &texts[1]);
 		verdicts[d.verdict]++;
@@ -310,8 +322,10 @@ adding_a_deny_rule_never_loosens_and_a_whole_one_denies(void **state)
 		add_rule(&more, 99, "deny");
 		struct policy *policy = round_load(&r, NULL, "", r.risk);
 		struct policy *tighter = round_load(&r, NULL, buf_str(&more), r.risk);
-		struct policy *none = round_load(&r, NULL, "  - {name: x1, deny: exec, program: any}\n"
-		    "  - {name: x2, deny: http}\n  - {name: x3, deny: sql}\n", r.risk);
+		struct policy *none = round_load(&r, NULL,
+		    "  - {name: x1, deny: exec, program: any}\n"
+		    "  - {name: x2, deny: http}\n  - {name: x3, deny: sql}\n",
+		    r.risk);
 		policy_decide(policy, r.action, &before);
 		policy_decide(tighter, r.action, &after);
 		if (after.verdict > before.verdict)
@@ -344,7 +358,8 @@ add_risk(struct json *action)
 		(void)json_set_str(action, "effect", "privileged");
 		break;
 	case 3:
-		(void)json_set_int(facts, "rows_estimated", json_get_int(facts, "rows_estimated", 0) + 5000);
+		(void)json_set_int(
+		    facts, "rows_estimated", json_get_int(facts, "rows_estimated", 0) + 5000);
 		break;
 	default:
 		(void)json_set_bool(facts, ONE_OF(flags), true);
@@ -401,11 +416,13 @@ static void
 an_action_that_cannot_be_read_is_denied(void **state)
 {
 	static const char *const needed[] = {"kind", "request"};
-	static const char *const typed[] = {"effect", "opaque", "reversible", "facts", "kind", "request"};
+	static const char *const typed[] = {
+	    "effect", "opaque", "reversible", "facts", "kind", "request"};
 	seed = 0x27d4eb2f165667c5u;
-	struct policy *policy = load_rules("  - {name: a, allow: exec, program: any}\n"
-	    "  - {name: b, allow: http, hosts: any, methods: any}\n"
-	    "  - {name: c, allow: sql, database: any, statements: any, tables: any}\n");
+	struct policy *policy =
+	    load_rules("  - {name: a, allow: exec, program: any}\n"
+		       "  - {name: b, allow: http, hosts: any, methods: any}\n"
+		       "  - {name: c, allow: sql, database: any, statements: any, tables: any}\n");
 	for (int round = 0; round < ROUNDS; round++) {
 		struct decision d;
 		_cleanup_json_ struct json *action = random_action();
@@ -453,12 +470,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_order_of_rules_does_not_matter),
-		cmocka_unit_test(adding_a_deny_rule_never_loosens_and_a_whole_one_denies),
-		cmocka_unit_test(adding_risk_never_loosens),
-		cmocka_unit_test(without_a_rule_that_permits_everything_is_denied),
-		cmocka_unit_test(an_action_that_cannot_be_read_is_denied),
-		cmocka_unit_test(the_index_finds_every_rule_that_meets_an_action),
+	    cmocka_unit_test(the_order_of_rules_does_not_matter),
+	    cmocka_unit_test(adding_a_deny_rule_never_loosens_and_a_whole_one_denies),
+	    cmocka_unit_test(adding_risk_never_loosens),
+	    cmocka_unit_test(without_a_rule_that_permits_everything_is_denied),
+	    cmocka_unit_test(an_action_that_cannot_be_read_is_denied),
+	    cmocka_unit_test(the_index_finds_every_rule_that_meets_an_action),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
