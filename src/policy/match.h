@@ -40,9 +40,18 @@ int subject_read(struct subject *s, const struct json *action, char *why, size_t
 bool rule_permits(const struct rule *rule, const struct subject *s);
 bool rule_touches(const struct rule *rule, const struct subject *s);
 
-/* match_exec.c */
+/* One pair per kind that has a file of its own. */
 bool exec_permits(const struct rule *rule, const struct subject *s);
 bool exec_touches(const struct rule *rule, const struct subject *s);
+bool net_permits(const struct rule *rule, const struct subject *s);
+bool net_touches(const struct rule *rule, const struct subject *s);
+bool http_permits(const struct rule *rule, const struct subject *s);
+bool http_touches(const struct rule *rule, const struct subject *s);
+bool git_permits(const struct rule *rule, const struct subject *s);
+bool git_touches(const struct rule *rule, const struct subject *s);
+bool sql_permits(const struct rule *rule, const struct subject *s);
+bool sql_touches(const struct rule *rule, const struct subject *s);
+
 /* PATH without the part that a merged /usr makes ambiguous: /usr/bin/x is /bin/x. */
 const char *exec_fold_path(const char *path);
 
@@ -55,7 +64,24 @@ subject_arg(const struct subject *s, size_t i)
 	return i < SUBJECT_ARGS ? s->args[i] : json_str(json_at(s->argv, i), NULL);
 }
 
-/* Helpers for both. A matcher is one of policy/patterns.h. */
+/* Helpers for all kinds. A matcher is one of policy/patterns.h. */
 typedef bool text_matcher(const char *pattern, const char *text);
 bool list_has(const struct list *list, const char *text, text_matcher *match);
 bool text_same(const char *a, const char *b);
+/* TEXT (NULL: missing) against LIST: absent and `any` do not restrict; `none` permits nothing. */
+bool list_permits(const struct list *list, const char *text, text_matcher *match);
+bool list_touches(const struct list *list, const char *text, text_matcher *match);
+/* Every, or some, text of a JSON array against LIST. A missing array permits nothing and may be all. */
+bool list_permits_all(const struct list *list, const struct json *texts, text_matcher *match);
+bool list_touches_some(const struct list *list, const struct json *texts, text_matcher *match);
+/* VALUE within LIMIT; a limit that is set needs a value that is known (not negative). */
+bool limit_holds(int64_t limit, int64_t value);
+/* PATH (NULL: missing) against PATHS; one that is not plain may be any path. */
+bool path_touched(const struct list *paths, const char *path, bool plain);
+
+/* A struct list over a constant array of texts. */
+#define CONST_LIST(array)                                  \
+	{                                                  \
+		.mode = LIST_ITEMS, .n = ARRAY_LEN(array), \
+		.items = (const char **)(uintptr_t)(array) \
+	}

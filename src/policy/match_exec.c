@@ -167,9 +167,7 @@ env_permitted(const struct rule *rule, const struct json *env)
 	enum list_mode mode = rule->env.mode;
 	if (mode == LIST_ANY || (mode == LIST_ABSENT && !rule->bounds_argv))
 		return true;
-	static const struct list harmless = {.mode = LIST_ITEMS,
-	    .n = ARRAY_LEN(harmless_env),
-	    .items = (const char **)(uintptr_t)harmless_env};
+	static const struct list harmless = CONST_LIST(harmless_env);
 	for (size_t i = 0; i < json_len(env); i++) {
 		const char *name = json_str(json_at(env, i), NULL);
 		if (name == NULL)
