@@ -190,15 +190,11 @@ static void
 add_next(struct buf *out, const struct run_options *o, const struct run_result *result)
 {
 	const char *action = member_of_either(result, "action_id");
-	bool policy_at_fault = strncmp(result->error.code, "policy", 6) == 0;
 	if (limit_hit(result) != NULL && o->policy == NULL) {
 		(void)buf_add_str(
 		    out, "ringfence policy init   (a policy with limits of your own)");
 	} else if (limit_hit(result) != NULL && o->policy_fd >= 0) {
 		(void)buf_add_str(out, "raise it under sandbox.limits in ");
-		say_add_text(out, o->policy);
-	} else if (policy_at_fault && o->policy_fd >= 0) {
-		(void)buf_add_str(out, "ringfence policy check ");
 		say_add_text(out, o->policy);
 	} else if (action != NULL) {
 		(void)buf_add_str(out, "ringfence audit show ");
@@ -223,9 +219,13 @@ outcome_explain(const struct run_options *o, const struct run_result *result)
 	buf_init(&out, 1 << 16);
 	if (result->signal != 0 || result->broken_pipe || result->interrupt != 0)
 		return; /* the caller knows */
+	int code = outcome_exit_code(result);
+	if (result->started == NULL && result->error.code[0] != 0 && code != EXIT_DENIED) {
+		say_error(&result->error); /* nothing ran, and nothing was decided against it */
+		return;
+	}
 	(void)buf_add_str(&out, "ringfence: ");
 	add_what_happened(&out, result);
-	int code = outcome_exit_code(result);
 	if (json_get_int(json_get(result->done, "exit"), "code", -1) == code)
 		(void)buf_add_char(&out, '\n');
 	else
