@@ -201,6 +201,8 @@ file_permits(const struct rule *rule, const struct subject *s)
 	    !limit_holds(rule->limits.bytes,
 		json_get_int(s->request, "bytes", rule->limits.bytes == FIELD_UNSET ? 0 : -1)))
 		return false;
+	if (!s->paths_known && rule->paths.mode == LIST_ITEMS)
+		return false;
 	for (size_t i = 0; i < json_len(paths); i++) {
 		const char *path = json_str(json_at(paths, i), NULL);
 		if (path == NULL || !path_is_plain(path) ||
@@ -222,7 +224,7 @@ file_touches(const struct rule *rule, const struct subject *s)
 		if (path_touched(&rule->paths, path, path != NULL && path_is_plain(path)))
 			return true;
 	}
-	return json_len(paths) == 0;
+	return json_len(paths) == 0 || !s->paths_known;
 }
 
 /* ---- all kinds ---- */

@@ -19,6 +19,8 @@ struct subject {
 	/* risk */
 	int64_t rows_estimated, table_rows; /* -1: not known */
 	bool first_seen, burst, outside_hours, recursive;
+	/* file: a record may name only the first of many changes */
+	bool paths_known;
 	/* exec */
 	const char *program, *resolved;
 	const struct json *argv, *env;

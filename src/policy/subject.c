@@ -64,6 +64,17 @@ read_host(struct subject *s)
 }
 
 static const char *
+read_file(struct subject *s)
+{
+	const struct json *paths = json_get(s->request, "paths");
+	if (json_type(paths) != JSON_ARRAY)
+		return "the paths are missing";
+	int64_t named = (int64_t)json_len(paths);
+	s->paths_known = json_get_int(json_get(s->action, "facts"), "changes", named) == named;
+	return NULL;
+}
+
+static const char *
 read_sql(struct subject *s)
 {
 	const char *database = text_member(s->request, "database");
@@ -118,9 +129,10 @@ read_request(struct subject *s)
 	case ACTION_HTTP:
 	case ACTION_GIT:
 		return read_host(s);
+	case ACTION_FILE:
+		return read_file(s);
 	case ACTION_TOOL:
 	case ACTION_MODEL:
-	case ACTION_FILE:
 	case ACTION_KINDS:
 		break;
 	}

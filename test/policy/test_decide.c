@@ -71,6 +71,23 @@ a_review_rule_also_holds_what_it_only_touches(void **state)
 }
 
 static void
+paths_that_the_record_leaves_out_may_be_any(void **state)
+{
+#define COMMIT(changes)                                                            \
+	"{\"kind\":\"file\",\"effect\":\"write\",\"facts\":{\"changes\":" #changes \
+	"},\"request\":{\"operation\":"                                            \
+	"\"commit\",\"paths\":[\"out/a\",\"out/b\"]}}"
+	static const struct verdict_case listed[] = {{COMMIT(2), "allow"}, {COMMIT(3), "deny"}};
+	check_actions(
+	    "  - {name: a, allow: file, operations: [commit], paths: [out/**]}\n", listed, 2);
+	check_actions("  - {name: a, allow: file, operations: [commit]}\n"
+		      "  - {name: d, deny: file, paths: [.git/**]}\n",
+	    listed, 2);
+	static const struct verdict_case any[] = {{COMMIT(2), "allow"}, {COMMIT(3), "allow"}};
+	check_actions("  - {name: a, allow: file, operations: [commit]}\n", any, ARRAY_LEN(any));
+}
+
+static void
 a_review_names_its_approvers_and_deadline(void **state)
 {
 	struct policy *policy = load(HEAD
@@ -200,6 +217,31 @@ bulk_is_many_rows_or_a_tenth_of_the_table_or_a_tree(void **state)
 		    cases[i].facts);
 		assert_int_equal(decide(policy, action).risk, cases[i].risk);
 	}
+	policy_free(policy);
+}
+
+static void
+working_hours_are_local_and_of_working_days(void **state)
+{
+	static const struct {
+		int64_t wall_ms;
+		bool outside;
+	} cases[] = {
+	    {1767600000000, false}, /* Monday 2026-01-05 08:00 UTC, 09:00 local */
+	    {1767596340000, true},  /* 06:59 UTC, 07:59 local */
+	    {1767596400000, false}, /* 07:00 UTC, 08:00 local */
+	    {1767632400000, true},  /* 17:00 UTC, 18:00 local */
+	    {1767513600000, true},  /* Sunday 08:00 UTC */
+	    {-43200000, false},     /* Wednesday 1969-12-31 12:00 UTC */
+	    {-302400000, true},     /* Sunday 1969-12-28 12:00 UTC */
+	};
+	struct policy *policy =
+	    load(HEAD "risk: {hours: {from: \"08:00\", to: \"18:00\", utc_offset_minutes: 60}}\n");
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		assert_int_equal(policy_outside_hours(policy, cases[i].wall_ms), cases[i].outside);
+	policy_free(policy);
+	policy = load(HEAD);
+	assert_false(policy_outside_hours(policy, 0));
 	policy_free(policy);
 }
 
@@ -492,10 +534,12 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(deny_wins_then_review_then_allow_then_nothing),
 	    cmocka_unit_test(a_review_rule_also_holds_what_it_only_touches),
+	    cmocka_unit_test(paths_that_the_record_leaves_out_may_be_any),
 	    cmocka_unit_test(a_review_names_its_approvers_and_deadline),
 	    cmocka_unit_test(the_founding_case_is_risk_87_critical_and_held),
 	    cmocka_unit_test(risk_only_tightens),
 	    cmocka_unit_test(bulk_is_many_rows_or_a_tenth_of_the_table_or_a_tree),
+	    cmocka_unit_test(working_hours_are_local_and_of_working_days),
 	    cmocka_unit_test(what_is_opaque_is_never_simply_allowed),
 	    cmocka_unit_test(an_error_while_deciding_is_a_deny),
 	    cmocka_unit_test(a_denial_says_which_rule_would_be_needed),
