@@ -238,25 +238,40 @@ nobody_listens(int r)
 	return r == -ENOENT || r == -ECONNREFUSED || r == -ENOTDIR;
 }
 
-int
-connect_supervisor(enum connect_mode mode, struct connection *ret, struct error *err)
+/* Nobody listens. Kept out of the usual path, whose stack stays within a page that way. */
+static __attribute__((noinline)) int
+start_or_fail(enum connect_mode mode, const char *socket, struct connection *ret, struct error *err)
 {
-	char state[PATHS_MAX], socket[PATHS_MAX];
+	char state[PATHS_MAX];
 	int r = paths_state_dir(state, err);
-	if (r < 0 || (r = paths_run_socket("supervisor", socket, err)) < 0)
+	if (r < 0)
 		return r;
-	*ret = (struct connection)CONNECTION_INIT;
-	r = msg_connect(socket);
-	if (r >= 0) {
-		ret->fd = r;
-		return 0;
-	}
-	if (!nobody_listens(r))
-		return error_set_errno(err, -r, "no_supervisor", "%s", socket);
 	if (mode == CONNECT_JOIN)
 		return error_set(
 		    err, ENOTCONN, "not_running", "not running (state directory %s)", state);
 	return start(state, socket, mode == CONNECT_STAY, ret, err);
+}
+
+int
+connect_supervisor(enum connect_mode mode, struct connection *ret, struct error *err)
+{
+	char socket[PATHS_MAX];
+	uid_t uid = 0;
+	int r = paths_run_socket("supervisor", socket, err);
+	if (r < 0)
+		return r;
+	*ret = (struct connection)CONNECTION_INIT;
+	_cleanup_close_ int fd = msg_connect(socket);
+	if (fd < 0 && nobody_listens(fd))
+		return start_or_fail(mode, socket, ret, err);
+	if (fd < 0)
+		return error_set_errno(err, -fd, "no_supervisor", "%s", socket);
+	/* It gets our streams and our workspace: only to ourselves, or to root. */
+	if (msg_peer(fd, &uid, NULL, NULL) < 0 || (uid != geteuid() && uid != 0))
+		return error_set(
+		    err, EPERM, "state_dir", "%s is served by another user (uid %u)", socket, uid);
+	ret->fd = TAKE_FD(fd);
+	return 0;
 }
 
 void

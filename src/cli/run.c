@@ -119,7 +119,7 @@ add_env(struct run_options *o, const char *text, struct error *err)
 }
 
 /* Opens DIR or DIR:direct, DIR:staged (a directory of exactly that name wins). */
-static int
+static __attribute__((noinline)) int /* its buffer stays out of the usual run's stack */
 take_workspace(struct run_options *o, const char *text, struct error *err)
 {
 	char dir[PATH_MAX];

@@ -643,6 +643,26 @@ class TestBadInput(Case):
         env = dict(self.env, RINGFENCE_STATE=path)
         self.assertIn("another user", self.one_line(self.run_in("--", "true", env=env), 125))
 
+    @unittest.skipUnless(AS_ROOT, "needs another user")
+    def test_a_supervisor_of_somebody_else_gets_nothing(self):
+        state = self.path("lent")
+        os.makedirs(os.path.join(state, "run"))
+        os.chown(os.path.join(state, "run"), 65534, 65534)
+        script = ("import socket, sys; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); "
+                  "s.bind(sys.argv[1]); s.listen(4); print('ready', flush=True); "
+                  "c = s.accept()[0]; print(c.recv(9), flush=True)")
+        p = subprocess.Popen(["/usr/bin/python3", "-c", script, os.path.join(state, "run/supervisor.sock")],
+                             user=65534, group=65534, extra_groups=[], stdout=subprocess.PIPE)
+        try:
+            self.assertEqual(p.stdout.readline(), b"ready\n")
+            env = dict(self.env, RINGFENCE_STATE=state)
+            self.assertIn("another user", self.one_line(self.run_in("--", "true", env=env), 125))
+            self.assertEqual(p.stdout.readline(), b"b''\n")  # connected, and was told nothing
+        finally:
+            p.kill()
+            p.stdout.close()
+            p.wait()
+
     def test_a_state_directory_that_everyone_writes_is_refused(self):
         path = self.path("open")
         os.mkdir(path)
