@@ -150,8 +150,7 @@ class Usage(unittest.TestCase):
             self.assertEqual(p.returncode, 2, args)
             self.assertIn("usage: rf-workspace", p.stderr)
 
-    def test_it_cannot_reach_anything_but_the_two_trees(self):
-        """The profile is real: seccomp is on and a link out of the workspace is not followed."""
+    def test_a_link_out_of_the_workspace_is_committed_as_a_link(self):
         with tempfile.TemporaryDirectory() as base:
             state, lower, upper = (os.path.join(base, n) for n in ("state", "lower", "upper"))
             os.mkdir(lower), os.mkdir(upper)
@@ -162,6 +161,25 @@ class Usage(unittest.TestCase):
             self.assertEqual(p.returncode, 0, p.stderr)
             self.assertEqual(os.readlink(os.path.join(lower, "link")), "/etc/passwd")
             self.assertEqual(os.stat(os.path.join(state, "workspace.key")).st_mode & 0o777, 0o600)
+            os.close(up), os.close(low)
+
+    def test_it_is_confined_before_it_reads_what_the_agent_wrote(self):
+        """While it waits for us to read its list, the kernel says that seccomp is on."""
+        with tempfile.TemporaryDirectory() as base:
+            lower, upper = (os.path.join(base, n) for n in ("lower", "upper"))
+            os.mkdir(lower), os.mkdir(upper)
+            for n in range(2000):
+                os.mkdir(os.path.join(upper, f"{n:04}" + "x" * 100))
+            up, low = os.open(upper, os.O_RDONLY), os.open(lower, os.O_RDONLY)
+            p = subprocess.Popen([str(TOOL), "changes", "--upper-fd", str(up), "--lower-fd", str(low)],
+                                 pass_fds=(up, low), stdout=subprocess.PIPE)
+            self.assertTrue(p.stdout.read(1))  # the list is longer than a pipe holds: it waits for us
+            status = Path(f"/proc/{p.pid}/status").read_text()
+            p.stdout.read()
+            p.stdout.close()
+            self.assertEqual(p.wait(), 0)
+            self.assertIn("Seccomp:\t2", status)
+            self.assertIn("NoNewPrivs:\t1", status)
             os.close(up), os.close(low)
 
 
