@@ -61,16 +61,28 @@ add_any(struct buf *out, int i)
 static void
 add_mixed(struct buf *out, int i)
 {
-	static const char *const rules[] = {
-	    "allow: http, hosts: [\"*.h%d.example\"], methods: [GET], paths: [/a/**]",
-	    "allow: sql, database: db%d, statements: [select], tables: [t]",
-	    "allow: tool, tools: [\"tool-%d-*\"]",
-	    "deny: exec, program: any, operands: [/secret-%d/**]",
-	    "allow: exec, program: /usr/bin/tool-%d, subcommands: [log], options: [--stat, "
-	    "--oneline],"
-	    " operands: [\"src/**\"]"};
 	(void)buf_addf(out, "  - {name: r%d, ", i);
-	(void)buf_addf(out, rules[i % 5], i);
+	switch (i % 5) {
+	case 0:
+		(void)buf_addf(out,
+		    "allow: http, hosts: [\"*.h%d.example\"], methods: [GET], paths: [/a/**]", i);
+		break;
+	case 1:
+		(void)buf_addf(
+		    out, "allow: sql, database: db%d, statements: [select], tables: [t]", i);
+		break;
+	case 2:
+		(void)buf_addf(out, "allow: tool, tools: [\"tool-%d-*\"]", i);
+		break;
+	case 3:
+		(void)buf_addf(out, "deny: exec, program: any, operands: [/secret-%d/**]", i);
+		break;
+	default:
+		(void)buf_addf(out,
+		    "allow: exec, program: /usr/bin/tool-%d, subcommands: [log], options: "
+		    "[--stat], operands: [\"src/**\"]",
+		    i);
+	}
 	(void)buf_add_str(out, "}\n");
 }
 
