@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "ipc/messages.h"
+#include "ipc/paths.h"
 #include "sandbox/plan.h"
 #include "supervisor/run.h"
 
@@ -85,6 +86,40 @@ check_apart(const struct supervisor *s, int workspace_fd, const char *path, stru
 	return -EACCES;
 }
 
+/* The directory that holds FILE, or -1. */
+static int
+open_parent(const char *file)
+{
+	char directory[PATHS_MAX];
+	const char *slash = strrchr(file, '/');
+	if (slash == NULL || slash == file)
+		return -1;
+	(void)snprintf(directory, sizeof(directory), "%.*s", (int)(slash - file), file);
+	return open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* What decides about the agent must not lie where the agent writes directly: our programs and our
+ * configuration. */
+static int
+check_writable(int workspace_fd, struct error *err)
+{
+	char program[PATHS_MAX] = "", config[PATHS_MAX] = "";
+	struct stat workspace;
+	struct error ignored;
+	if (fstat(workspace_fd, &workspace) < 0)
+		return error_set_errno(err, errno, "bad_workspace", "workspace");
+	(void)!paths_program("rf-supervisor", program, &ignored);
+	(void)!paths_config_file(config, &ignored);
+	_cleanup_close_ int programs = open_parent(program), configs = open_parent(config);
+	if ((programs < 0 || !is_below(programs, &workspace)) &&
+	    (configs < 0 || !is_below(configs, &workspace)))
+		return 0;
+	(void)error_set(err, EACCES, "bad_workspace",
+	    "this workspace contains Ringfence's own programs or configuration");
+	error_remedy(err, "use a staged workspace: nothing in it changes without --commit");
+	return -EACCES;
+}
+
 static int
 check_workspace_fd(const struct supervisor *s, const struct msg *m, struct error *err)
 {
@@ -98,7 +133,9 @@ check_workspace_fd(const struct supervisor *s, const struct msg *m, struct error
 	if (json_get_str(workspace, "path", "")[0] != '/' || fstat(m->fds[m->n_fds - 1], &st) < 0 ||
 	    !S_ISDIR(st.st_mode))
 		return error_set(err, ENOTDIR, "bad_workspace", "the workspace is not a directory");
-	return check_apart(s, m->fds[m->n_fds - 1], json_get_str(workspace, "path", ""), err);
+	int fd = m->fds[m->n_fds - 1];
+	int r = check_apart(s, fd, json_get_str(workspace, "path", ""), err);
+	return r < 0 || strcmp(mode, "direct") != 0 ? r : check_writable(fd, err);
 }
 
 static struct json *
