@@ -49,8 +49,8 @@ exec_ledger(const struct bench *b, int supervisor, int arbiter)
 	char path[4096], uid[16];
 	int state = open(b->state, O_RDONLY | O_DIRECTORY);
 	/* Out of the way of the numbers below. */
-	int moved[] = {fcntl(supervisor, F_DUPFD, 20), fcntl(state, F_DUPFD, 20),
-		fcntl(arbiter, F_DUPFD, 20)};
+	int moved[] = {
+	    fcntl(supervisor, F_DUPFD, 20), fcntl(state, F_DUPFD, 20), fcntl(arbiter, F_DUPFD, 20)};
 	if (dup2(moved[0], SPAWN_SUPERVISOR) < 0 || dup2(moved[1], SPAWN_STATE_DIR) < 0 ||
 	    dup2(moved[2], SPAWN_PEER) < 0)
 		_exit(1);
@@ -104,10 +104,10 @@ make_request(uint32_t serial, bool durable, struct buf *out)
 	(void)json_set_str(data, "target", "/usr/bin/python3");
 	(void)json_set(data, "argv", argv);
 	(void)json_set_str(data, "cwd", "/workspace");
-	(void)json_set_str(data, "digest",
-	    "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08");
-	(void)json_set_str(data, "policy",
-	    "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752");
+	(void)json_set_str(
+	    data, "digest", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08");
+	(void)json_set_str(
+	    data, "policy", "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752");
 	(void)json_set_str(data, "state", "approved");
 	(void)json_set_str(data, "reason", "allowed by rule run-python of policy acme-support");
 	(void)json_set(body, "data", data);
@@ -253,8 +253,8 @@ measure_verify(const struct bench *b)
 		}
 		best = MIN(best, clock_monotonic_ns() - begin);
 	}
-	(void)printf("verification: %.0f MB/s (%.0f MB)\n", (double)bytes / 1e6 / ((double)best / 1e9),
-	    (double)bytes / 1e6);
+	(void)printf("verification: %.0f MB/s (%.0f MB)\n",
+	    (double)bytes / 1e6 / ((double)best / 1e9), (double)bytes / 1e6);
 }
 
 /* ---- */
@@ -263,8 +263,8 @@ static void
 clean(const struct bench *b)
 {
 	char path[512];
-	static const char *const names[] = {"checkpoint", "checkpoints", "frontier", "ledger.key",
-		"ledger.pub", "redact.key"};
+	static const char *const names[] = {
+	    "checkpoint", "checkpoints", "frontier", "ledger.key", "ledger.pub", "redact.key"};
 	for (int i = 0; i < 200; i++) {
 		(void)snprintf(path, sizeof(path), "%s/%08d.jsonl", b->state, i);
 		(void)unlink(path);
@@ -283,8 +283,8 @@ main(int argc, char **argv)
 	struct bench b = {.bin_dir = argc > 1 ? argv[1] : "build/bin"};
 	int seconds = argc > 2 ? (int)strtol(argv[2], NULL, 10) : 3;
 	const char *base = getenv("TMPDIR");
-	(void)snprintf(b.directory, sizeof(b.directory), "%.40s/ledger-XXXXXX",
-	    base == NULL ? "/tmp" : base);
+	(void)snprintf(
+	    b.directory, sizeof(b.directory), "%.40s/ledger-XXXXXX", base == NULL ? "/tmp" : base);
 	if (mkdtemp(b.directory) == NULL || chmod(b.directory, 0755) < 0)
 		die("directory");
 	(void)snprintf(b.state, sizeof(b.state), "%s/ledger", b.directory);

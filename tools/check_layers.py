@@ -19,7 +19,7 @@ SIDEWAYS = {("policy", "action"), ("ipc", "io")}
 # Libraries belong to the layers whose business they are.
 LIBRARIES = {
     "yaml.h": {"policy", "arbiter"},
-    "sqlite3.h": {"store"},
+    "sqlite3.h": {"store", "audit"},
     "libpq-fe.h": {"store"},
     "openssl/ssl.h": {"io"},
     "event2/": {"io"},

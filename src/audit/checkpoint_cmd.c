@@ -28,8 +28,8 @@ ask_ledger(struct buf *out, struct error *err)
 	if (fd == -ENOENT || fd == -ECONNREFUSED)
 		return 0;
 	if (fd < 0)
-		return error_set_errno(err, -fd, "ledger_unreachable", "cannot reach the ledger at %s",
-		    path);
+		return error_set_errno(
+		    err, -fd, "ledger_unreachable", "cannot reach the ledger at %s", path);
 	r = msg_call(fd, MSG_CHECKPOINT, NULL, NULL, 0, ANSWER_MS, &reply, err);
 	if (r < 0)
 		return r;
@@ -73,7 +73,8 @@ checkpoint_main(int argc, char **argv)
 	struct error err = {.remedy = ""};
 	_cleanup_buf_ struct buf note;
 	size_t n, body;
-	const struct option_spec specs[] = {{"--dir", &dir, NULL}, {"--witness", &witness, NULL}, {0}};
+	const struct option_spec specs[] = {
+	    {"--dir", &dir, NULL}, {"--witness", &witness, NULL}, {0}};
 	buf_init(&note, NOTE_BYTES_MAX);
 	if (options_parse(argc, argv, specs, &operand, 0, &n, &err) < 0)
 		return complain(&err);
@@ -83,7 +84,8 @@ checkpoint_main(int argc, char **argv)
 	if (r == 0) {
 		if (read_latest(dir, &note, &err) < 0)
 			return complain(&err);
-		(void)fprintf(stderr, "ringfence audit: no ledger is running; this is its last one\n");
+		(void)fprintf(
+		    stderr, "ringfence audit: no ledger is running; this is its last one\n");
 	}
 	if (note_extent(buf_str(&note), note.len, &body) != note.len) {
 		error_set(&err, EINVAL, "no_checkpoint", "the checkpoint is malformed");

@@ -26,14 +26,15 @@ struct cut {
 	int64_t offset;
 };
 
-struct export {
+struct export
+{
 	int dir_fd, out_fd;
 	char folder[64]; /* in the tar file, with a slash */
 	int64_t now_s;
-	uint64_t from, to;      /* records FROM..TO-1 */
-	struct buf notes;       /* all of them */
-	struct buf chosen;      /* those that go along */
-	size_t last_note;       /* where the last of the chosen begins */
+	uint64_t from, to; /* records FROM..TO-1 */
+	struct buf notes;  /* all of them */
+	struct buf chosen; /* those that go along */
+	size_t last_note;  /* where the last of the chosen begins */
 	struct note_key key;
 	struct merkle tree;
 	uint8_t head[SHA256_BYTES];
@@ -72,8 +73,8 @@ read_inputs(struct export *x, struct error *err)
 	if (note_key_parse(buf_str(&key), key.len, &x->key) < 0)
 		return error_set(err, EINVAL, "bad_key", FILES_PUBLIC_KEY " is not a verifier key");
 	const char *slash = strrchr(x->key.name, '/');
-	(void)snprintf(x->folder, sizeof(x->folder), "ledger-%.16s/",
-	    slash == NULL ? x->key.name : slash + 1);
+	(void)snprintf(
+	    x->folder, sizeof(x->folder), "ledger-%.16s/", slash == NULL ? x->key.name : slash + 1);
 	return 0;
 }
 
@@ -201,8 +202,8 @@ run_export(struct export *x, const char *file, struct error *err)
 	if (r < 0)
 		return r;
 	bool to_stdout = strcmp(file, "-") == 0;
-	x->out_fd = to_stdout ? STDOUT_FILENO :
-	                        open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	x->out_fd =
+	    to_stdout ? STDOUT_FILENO : open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (x->out_fd < 0)
 		return error_set_errno(err, errno, "unwritable", "cannot write %s", file);
 	r = write_all(x);
@@ -227,8 +228,8 @@ export_main(int argc, char **argv)
 	struct export x = {.to = UINT64_MAX, .now_s = clock_wall_ms() / 1000};
 	struct error err = {.remedy = ""};
 	size_t n;
-	const struct option_spec specs[] = {{"--dir", &dir, NULL}, {"--from", &from, NULL},
-		{"--to", &to, NULL}, {0}};
+	const struct option_spec specs[] = {
+	    {"--dir", &dir, NULL}, {"--from", &from, NULL}, {"--to", &to, NULL}, {0}};
 	if (options_parse(argc, argv, specs, &file, 1, &n, &err) < 0 ||
 	    (from != NULL && option_number(from, &x.from, &err) < 0) ||
 	    (to != NULL && option_number(to, &x.to, &err) < 0))
@@ -237,7 +238,8 @@ export_main(int argc, char **argv)
 		x.to++; /* a record's number; ours is one behind it */
 	if (n == 0 || x.to <= x.from) {
 		error_set(&err, EINVAL, "usage", "%s",
-		    n == 0 ? "export to which file? (- is standard output)" : "--to is before --from");
+		    n == 0 ? "export to which file? (- is standard output)"
+			   : "--to is before --from");
 		return complain(&err);
 	}
 	_cleanup_close_ int fd = ledger_open(dir, NULL, &err);

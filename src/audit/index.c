@@ -57,10 +57,11 @@ open_file(struct index *x)
 		return -errno;
 	(void)snprintf(path, sizeof(path), "%s/audit/index.db", state);
 	if (sqlite3_open_v2(path, &x->db,
-	        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW, NULL) == SQLITE_OK) {
+		SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOFOLLOW,
+		NULL) == SQLITE_OK) {
 		(void)sqlite3_busy_timeout(x->db, BUSY_MS);
-		if (sqlite3_exec(x->db, "PRAGMA synchronous=OFF; BEGIN IMMEDIATE", NULL, NULL, NULL) ==
-		    SQLITE_OK)
+		if (sqlite3_exec(x->db, "PRAGMA synchronous=OFF; BEGIN IMMEDIATE", NULL, NULL,
+			NULL) == SQLITE_OK)
 			return 0;
 	}
 	(void)sqlite3_close(x->db);
@@ -73,7 +74,8 @@ open_memory(struct index *x, struct error *err)
 {
 	if (sqlite3_open(":memory:", &x->db) != SQLITE_OK)
 		return index_error(x, err);
-	return sqlite3_exec(x->db, "BEGIN", NULL, NULL, NULL) == SQLITE_OK ? 0 : index_error(x, err);
+	return sqlite3_exec(x->db, "BEGIN", NULL, NULL, NULL) == SQLITE_OK ? 0
+									   : index_error(x, err);
 }
 
 /* Whether the index belongs to these segments: then ANY and the last record are filled. */
@@ -83,8 +85,8 @@ fits(struct index *x)
 	sqlite3_stmt *q;
 	bool good = false;
 	uint8_t hash[SHA256_BYTES];
-	if (sqlite3_prepare_v2(x->db, "SELECT segment, offset, len, hash FROM last", -1, &q, NULL) !=
-	    SQLITE_OK)
+	if (sqlite3_prepare_v2(
+		x->db, "SELECT segment, offset, len, hash FROM last", -1, &q, NULL) != SQLITE_OK)
 		return false;
 	if (sqlite3_step(q) == SQLITE_ROW && sqlite3_column_bytes(q, 3) == SHA256_BYTES) {
 		struct record record;
@@ -164,7 +166,8 @@ keep_last(struct index *x)
 	if (!x->any)
 		return 0;
 	if (sqlite3_exec(x->db, "DELETE FROM last", NULL, NULL, NULL) != SQLITE_OK ||
-	    sqlite3_prepare_v2(x->db, "INSERT INTO last VALUES(?,?,?,?)", -1, &q, NULL) != SQLITE_OK)
+	    sqlite3_prepare_v2(x->db, "INSERT INTO last VALUES(?,?,?,?)", -1, &q, NULL) !=
+		SQLITE_OK)
 		return -EIO;
 	(void)sqlite3_bind_int64(q, 1, x->segment);
 	(void)sqlite3_bind_int64(q, 2, x->offset);
@@ -181,8 +184,8 @@ bring_up_to_date(struct index *x, struct error *err)
 	bool fresh = user_version(x) != SCHEMA_VERSION || !fits(x);
 	if (fresh && sqlite3_exec(x->db, schema, NULL, NULL, NULL) != SQLITE_OK)
 		return index_error(x, err);
-	if (sqlite3_prepare_v2(x->db, "INSERT OR REPLACE INTO records VALUES(?,?,?,?,?,?,?,?,?)", -1,
-	        &x->insert, NULL) != SQLITE_OK)
+	if (sqlite3_prepare_v2(x->db, "INSERT OR REPLACE INTO records VALUES(?,?,?,?,?,?,?,?,?)",
+		-1, &x->insert, NULL) != SQLITE_OK)
 		return index_error(x, err);
 	int64_t from = x->any ? x->offset + (int64_t)x->len + 1 : 0;
 	int r = records_each(x->dir_fd, x->any ? x->segment : 0, from, insert_record, x, err);
@@ -230,7 +233,8 @@ bind_filter(sqlite3_stmt *q, const struct index_filter *f)
 }
 
 static int
-ask(struct index *x, const struct index_filter *filter, record_fn *fn, void *data, struct error *err)
+ask(struct index *x, const struct index_filter *filter, record_fn *fn, void *data,
+    struct error *err)
 {
 	sqlite3_stmt *q;
 	struct record record;
@@ -261,8 +265,8 @@ ask(struct index *x, const struct index_filter *filter, record_fn *fn, void *dat
 }
 
 int
-index_query(int dir_fd, bool is_default, const struct index_filter *filter, record_fn *fn, void *data,
-    struct error *err)
+index_query(int dir_fd, bool is_default, const struct index_filter *filter, record_fn *fn,
+    void *data, struct error *err)
 {
 	struct index x = {.dir_fd = dir_fd};
 	int r = index_open(&x, is_default, err);

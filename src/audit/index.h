@@ -19,7 +19,10 @@ struct index_filter {
 	uint64_t limit; /* the latest ones, if there are more */
 };
 
-#define INDEX_FILTER_ALL {.since_ms = INT64_MIN, .until_ms = INT64_MAX, .limit = UINT32_MAX}
+#define INDEX_FILTER_ALL                                                          \
+	{                                                                         \
+		.since_ms = INT64_MIN, .until_ms = INT64_MAX, .limit = UINT32_MAX \
+	}
 
 /* Calls FN for each record of the ledger in DIR_FD that fits FILTER, in order. IS_DEFAULT: it is the
  * state directory's. 0, or a negative errno with ERR. */

@@ -14,20 +14,20 @@ static const struct {
 	int (*run)(int argc, char **argv);
 	const char *help;
 } commands[] = {
-	{"show", show_main,
-	    "show ACTION|SEQ [--dir DIR] [--json]              one action's records, or one record"},
-	{"query", query_main,
-	    "query [--task T] [--action A] [--event E] [--decision D] [--since T] [--until T]\n"
-	    "                        [--limit N] [--dir DIR] [--json]  search"},
-	{"tail", tail_main,
-	    "tail [-f] [-n N] [--dir DIR] [--json]             the last records, and those to come"},
-	{"verify", verify_main,
-	    "verify [DIR] [--key FILE] [--since CHECKPOINT] [--json]\n"
-	    "                                                  prove that nothing was altered"},
-	{"checkpoint", checkpoint_main,
-	    "checkpoint [--dir DIR] [--witness FILE]           sign now; print the checkpoint"},
-	{"export", export_main,
-	    "export [--from SEQ] [--to SEQ] [--dir DIR] FILE   a tar file that verifies by itself"},
+    {"show", show_main,
+	"show ACTION|SEQ [--dir DIR] [--json]              one action's records, or one record"},
+    {"query", query_main,
+	"query [--task T] [--action A] [--event E] [--decision D] [--since T] [--until T]\n"
+	"                        [--limit N] [--dir DIR] [--json]  search"},
+    {"tail", tail_main,
+	"tail [-f] [-n N] [--dir DIR] [--json]             the last records, and those to come"},
+    {"verify", verify_main,
+	"verify [DIR] [--key FILE] [--since CHECKPOINT] [--json]\n"
+	"                                                  prove that nothing was altered"},
+    {"checkpoint", checkpoint_main,
+	"checkpoint [--dir DIR] [--witness FILE]           sign now; print the checkpoint"},
+    {"export", export_main,
+	"export [--from SEQ] [--to SEQ] [--dir DIR] FILE   a tar file that verifies by itself"},
 };
 
 static int
@@ -46,7 +46,8 @@ main(int argc, char **argv)
 	log_program("rf-audit");
 	if (argc < 2)
 		return help(stderr, EXIT_UNUSABLE);
-	if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+	if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 ||
+	    strcmp(argv[1], "-h") == 0)
 		return help(stdout, 0);
 	for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)

@@ -41,8 +41,8 @@ find_option(const struct option_spec *specs, const char *argument)
 }
 
 int
-options_parse(int argc, char **argv, const struct option_spec *specs, const char **operands, size_t max,
-    size_t *ret_n, struct error *err)
+options_parse(int argc, char **argv, const struct option_spec *specs, const char **operands,
+    size_t max, size_t *ret_n, struct error *err)
 {
 	size_t n = 0;
 	bool more = true;
@@ -90,7 +90,8 @@ option_time(const char *text, int64_t *ret_ms, struct error *err)
 	char *end;
 	errno = 0;
 	long long value = strtoll(text, &end, 10);
-	if (*text >= '0' && *text <= '9' && errno == 0 && value < 1000000000 && *end != 0 && end[1] == 0)
+	if (*text >= '0' && *text <= '9' && errno == 0 && value < 1000000000 && *end != 0 &&
+	    end[1] == 0)
 		for (size_t i = 0; i < ARRAY_LEN(units); i++)
 			if (units[i].unit == *end) {
 				*ret_ms = clock_wall_ms() - value * units[i].ms;
@@ -99,7 +100,8 @@ option_time(const char *text, int64_t *ret_ms, struct error *err)
 	if (clock_parse(text, ret_ms) == 0)
 		return 0;
 	return error_set(err, EINVAL, "usage",
-	    "not a time: %.80s (expected 2026-01-31T09:30:00Z, or an age such as 30d, 2h, 15m)", text);
+	    "not a time: %.80s (expected 2026-01-31T09:30:00Z, or an age such as 30d, 2h, 15m)",
+	    text);
 }
 
 int

@@ -37,9 +37,9 @@ query_main(int argc, char **argv)
 	size_t n;
 	const char *operand;
 	const struct option_spec specs[] = {{"--dir", &dir, NULL}, {"--task", &filter.task, NULL},
-		{"--action", &filter.action, NULL}, {"--event", &filter.event, NULL},
-		{"--decision", &filter.decision, NULL}, {"--since", &since, NULL},
-		{"--until", &until, NULL}, {"--limit", &limit, NULL}, {"--json", NULL, &q.json}, {0}};
+	    {"--action", &filter.action, NULL}, {"--event", &filter.event, NULL},
+	    {"--decision", &filter.decision, NULL}, {"--since", &since, NULL},
+	    {"--until", &until, NULL}, {"--limit", &limit, NULL}, {"--json", NULL, &q.json}, {0}};
 	if (options_parse(argc, argv, specs, &operand, 0, &n, &err) < 0 ||
 	    (since != NULL && option_time(since, &filter.since_ms, &err) < 0) ||
 	    (until != NULL && option_time(until, &filter.until_ms, &err) < 0) ||

@@ -37,19 +37,22 @@ each_line(struct reader *reader, uint32_t segment, record_fn *fn, void *data)
 }
 
 int
-records_each(int dir_fd, uint32_t first, int64_t offset, record_fn *fn, void *data, struct error *err)
+records_each(
+    int dir_fd, uint32_t first, int64_t offset, record_fn *fn, void *data, struct error *err)
 {
 	uint32_t lowest, last, count;
 	int r = segment_range(dir_fd, &lowest, &last, &count);
 	if (r <= 0)
-		return r == 0 ? 0 : error_set_errno(err, -r, "unreadable", "cannot read the ledger");
+		return r == 0 ? 0
+			      : error_set_errno(err, -r, "unreadable", "cannot read the ledger");
 	for (uint32_t n = MAX(first, lowest); n <= last; n++) {
 		struct reader reader;
 		r = reader_open(&reader, dir_fd, n, n == first ? offset : 0);
 		if (r == -ENOENT)
 			continue; /* verification's matter */
 		if (r < 0)
-			return error_set_errno(err, -r, "unreadable", "cannot read segment %08u", n);
+			return error_set_errno(
+			    err, -r, "unreadable", "cannot read segment %08u", n);
 		r = each_line(&reader, n, fn, data);
 		reader_done(&reader);
 		if (r != 0)
@@ -59,8 +62,8 @@ records_each(int dir_fd, uint32_t first, int64_t offset, record_fn *fn, void *da
 }
 
 int
-record_read(int dir_fd, uint32_t segment, int64_t offset, size_t len, struct buf *out,
-    struct record *ret)
+record_read(
+    int dir_fd, uint32_t segment, int64_t offset, size_t len, struct buf *out, struct record *ret)
 {
 	char name[SEGMENT_NAME_BYTES];
 	const char *why;
@@ -204,7 +207,8 @@ add_full(struct buf *out, const struct record *record)
 	(void)buf_addf(out, "record %llu  %s  %.*s\n", (unsigned long long)record->seq, when,
 	    (int)record->event_len, record->event);
 	if (record->action_id != NULL)
-		(void)buf_addf(out, "  action  %.*s\n", (int)record->action_id_len, record->action_id);
+		(void)buf_addf(
+		    out, "  action  %.*s\n", (int)record->action_id_len, record->action_id);
 	if (record->task != NULL)
 		(void)buf_addf(out, "  task    %.*s\n", (int)record->task_len, record->task);
 	(void)buf_addf(out, "  follows %.64s\n", record->prev);

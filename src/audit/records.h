@@ -12,7 +12,8 @@
 
 /* Called for each record; what it gets is valid until it returns. Not 0 stops the walk, which returns
  * it. */
-typedef int record_fn(void *data, uint32_t segment, const struct line *line, const struct record *record);
+typedef int record_fn(
+    void *data, uint32_t segment, const struct line *line, const struct record *record);
 /* All records from byte OFFSET of segment FIRST on. A line that is not a record is reported on standard
  * error and skipped: showing is not verifying. 0, what FN returned, or a negative errno with ERR. */
 int records_each(int dir_fd, uint32_t first, int64_t offset, record_fn *fn, void *data,

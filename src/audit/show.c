@@ -39,7 +39,8 @@ show_main(int argc, char **argv)
 	if (options_parse(argc, argv, specs, &what, 1, &n, &err) < 0)
 		return complain(&err);
 	if (n == 0) {
-		error_set(&err, EINVAL, "usage", "show what? give an action's id or a record's number");
+		error_set(
+		    &err, EINVAL, "usage", "show what? give an action's id or a record's number");
 		return complain(&err);
 	}
 	bool is_default;
@@ -58,7 +59,8 @@ show_main(int argc, char **argv)
 	if (r < 0)
 		return complain(&err);
 	if (s.found == 0) {
-		error_set(&err, ENOENT, "not_found", "the ledger has no such record or action: %.80s", what);
+		error_set(&err, ENOENT, "not_found",
+		    "the ledger has no such record or action: %.80s", what);
 		return complain(&err);
 	}
 	return 0;

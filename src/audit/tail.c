@@ -42,12 +42,14 @@ find_start(struct tail *t, uint64_t n, struct error *err)
 	uint32_t first, last, count;
 	int r = segment_range(t->dir_fd, &first, &last, &count);
 	if (r <= 0)
-		return r == 0 ? 0 : error_set_errno(err, -r, "unreadable", "cannot read the ledger");
+		return r == 0 ? 0
+			      : error_set_errno(err, -r, "unreadable", "cannot read the ledger");
 	for (uint32_t s = last;; s--) {
 		struct reader reader;
 		r = reader_open(&reader, t->dir_fd, s, 0);
 		if (r < 0)
-			return error_set_errno(err, -r, "unreadable", "cannot read segment %08u", s);
+			return error_set_errno(
+			    err, -r, "unreadable", "cannot read segment %08u", s);
 		size_t at = reader.len;
 		while (at > 0 && reader.text[at - 1] != '\n')
 			at--; /* a line that is being written */
@@ -92,7 +94,7 @@ tail_main(int argc, char **argv)
 	uint64_t last = 10;
 	size_t n;
 	const struct option_spec specs[] = {{"--dir", &dir, NULL}, {"-n", &number, NULL},
-		{"-f", NULL, &wanted}, {"--follow", NULL, &wanted}, {"--json", NULL, &t.json}, {0}};
+	    {"-f", NULL, &wanted}, {"--follow", NULL, &wanted}, {"--json", NULL, &t.json}, {0}};
 	if (options_parse(argc, argv, specs, &operand, 0, &n, &err) < 0 ||
 	    (number != NULL && option_number(number, &last, &err) < 0))
 		return complain(&err);
@@ -103,8 +105,8 @@ tail_main(int argc, char **argv)
 	buf_init(&t.out, 32 * 1024 * 1024);
 	int r = find_start(&t, MIN(last, (uint64_t)LAST_MAX), &err);
 	if (r == 0)
-		r = wanted ? follow(&t, dir, &err) :
-		             records_each(fd, t.segment, t.offset, print_record, &t, &err);
+		r = wanted ? follow(&t, dir, &err)
+			   : records_each(fd, t.segment, t.offset, print_record, &t, &err);
 	buf_done(&t.out);
 	return r < 0 && r != -EPIPE ? complain(&err) : 0;
 }

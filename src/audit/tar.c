@@ -11,7 +11,8 @@
 
 struct ustar {
 	char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], checksum[8], type;
-	char linkname[100], magic[6], version[2], uname[32], gname[32], major[8], minor[8], prefix[155];
+	char linkname[100], magic[6], version[2], uname[32], gname[32], major[8], minor[8],
+	    prefix[155];
 	char unused[12];
 };
 
@@ -29,7 +30,8 @@ tar_header(int fd, const char *name, uint64_t size, int64_t mtime_s)
 	memcpy(h.uid, "0000000", 8);
 	memcpy(h.gid, "0000000", 8);
 	(void)snprintf(h.size, sizeof(h.size), "%011llo", (unsigned long long)size);
-	(void)snprintf(h.mtime, sizeof(h.mtime), "%011llo", (unsigned long long)mtime_s & 077777777777ULL);
+	(void)snprintf(
+	    h.mtime, sizeof(h.mtime), "%011llo", (unsigned long long)mtime_s & 077777777777ULL);
 	h.type = '0';
 	memcpy(h.magic, "ustar", 6);
 	memcpy(h.version, "00", 2);

@@ -29,22 +29,26 @@ describe_good(const struct verify_result *r, const struct verify_options *option
 	hex_encode(r->key.hash, sizeof(r->key.hash), key);
 	(void)buf_add_str(out, "ok: ");
 	add_plural(out, r->records, "record");
-	(void)buf_addf(out, " in %u segment%s, chain whole, ", r->segments, r->segments == 1 ? "" : "s");
+	(void)buf_addf(
+	    out, " in %u segment%s, chain whole, ", r->segments, r->segments == 1 ? "" : "s");
 	add_plural(out, r->checkpoints, "checkpoint");
 	(void)buf_addf(out, " verified\n    %s, key %s (%s)\n", r->origin, key,
 	    r->key_given ? "given" : "from the ledger's own directory: pin it with --key");
 	if (r->first > 0)
-		(void)buf_addf(out, "    a part: begins at record %llu\n", (unsigned long long)r->first);
+		(void)buf_addf(
+		    out, "    a part: begins at record %llu\n", (unsigned long long)r->first);
 	if (total > r->signed_size) {
 		(void)buf_add_str(out, "    ");
 		add_plural(out, total - r->signed_size, "record");
 		(void)buf_add_str(out, " behind the last checkpoint: chained, not signed yet\n");
 	}
 	if (r->unfinished)
-		(void)buf_add_str(out, "    the last line is unfinished (a crash, or being written)\n");
+		(void)buf_add_str(
+		    out, "    the last line is unfinished (a crash, or being written)\n");
 	if (options->since == NULL)
 		(void)buf_add_str(out,
-		    "    cutting off the end shows only against a checkpoint held elsewhere: --since\n");
+		    "    cutting off the end shows only against a checkpoint held elsewhere: "
+		    "--since\n");
 }
 
 static void
@@ -76,8 +80,8 @@ to_json(const struct verify_result *r)
 	(void)json_set_int(v, "checkpoints", (int64_t)r->checkpoints);
 	(void)json_set_int(v, "signed", (int64_t)r->signed_size);
 	uint64_t total = r->first + r->records;
-	(void)json_set_int(v, "unsigned",
-	    (int64_t)(total > r->signed_size ? total - r->signed_size : 0));
+	(void)json_set_int(
+	    v, "unsigned", (int64_t)(total > r->signed_size ? total - r->signed_size : 0));
 	(void)json_set_bool(v, "key_pinned", r->key_given);
 	(void)json_set_bool(v, "unfinished", r->unfinished);
 	hex_encode(r->root, SHA256_BYTES, hex);
@@ -106,10 +110,10 @@ report(const struct verify_result *result, const struct verify_options *options,
 		describe(result, options, &out);
 	}
 	int r = print_out(&out);
-	return r != 0                             ? r :
-	    result->status == VERIFY_OK           ? 0 :
-	    result->status == VERIFY_TAMPERED     ? EXIT_TAMPERED :
-	                                            EXIT_UNUSABLE;
+	return r != 0                           ? r
+	    : result->status == VERIFY_OK       ? 0
+	    : result->status == VERIFY_TAMPERED ? EXIT_TAMPERED
+						: EXIT_UNUSABLE;
 }
 
 int
@@ -123,7 +127,7 @@ verify_main(int argc, char **argv)
 	struct note_key key;
 	struct verify_options options = {0};
 	const struct option_spec specs[] = {{"--dir", &dir, NULL}, {"--key", &key_file, NULL},
-		{"--since", &since_file, NULL}, {"--json", NULL, &json}, {0}};
+	    {"--since", &since_file, NULL}, {"--json", NULL, &json}, {0}};
 	if (options_parse(argc, argv, specs, &operand, 1, &n, &err) < 0)
 		return complain(&err);
 	if (key_file != NULL) {

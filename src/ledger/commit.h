@@ -35,7 +35,8 @@ struct commit {
 	unsigned rounds;         /* that the sync has been put off */
 };
 
-void commit_init(struct commit *c, struct loop *loop, struct journal *journal, struct signer *signer);
+void commit_init(
+    struct commit *c, struct loop *loop, struct journal *journal, struct signer *signer);
 void commit_done(struct commit *c);
 /* CONN's request SERIAL is answered when WANT is true of the batch (AT: for appends). SERIAL 0 wants
  * no answer. 0 or -ENOMEM. */

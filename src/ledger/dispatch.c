@@ -23,11 +23,11 @@ static int on_status(struct conn *conn, struct msg *m);
 #define ALL (WRITERS | 1U << PEER_PERSON)
 
 static const struct route routes[] = {
-	{MSG_APPEND, WRITERS, 0, MSG_BODY_MAX, 0, on_append},
-	{MSG_SYNC, ALL, 0, 64, 0, on_sync},
-	{MSG_CHECKPOINT, ALL, 0, 64, 0, on_checkpoint},
-	{MSG_STATUS, ALL, 0, 64, 0, on_status},
-	{0},
+    {MSG_APPEND, WRITERS, 0, MSG_BODY_MAX, 0, on_append},
+    {MSG_SYNC, ALL, 0, 64, 0, on_sync},
+    {MSG_CHECKPOINT, ALL, 0, 64, 0, on_checkpoint},
+    {MSG_STATUS, ALL, 0, 64, 0, on_status},
+    {0},
 };
 
 /* ---- appending ---- */
@@ -44,8 +44,8 @@ redact_key(void *data, uint8_t ret[REDACT_KEY_BYTES])
 		if (r == -ENOENT) {
 			if (getentropy(l->redact_key, REDACT_KEY_BYTES) < 0)
 				return -errno;
-			r = files_replace(l->dir_fd, FILES_REDACT_KEY, l->redact_key, REDACT_KEY_BYTES,
-			    0600, FILES_SYNCED);
+			r = files_replace(l->dir_fd, FILES_REDACT_KEY, l->redact_key,
+			    REDACT_KEY_BYTES, 0600, FILES_SYNCED);
 		}
 		if (r < 0)
 			return r;
@@ -64,12 +64,14 @@ record_data(struct ledger *l, const struct json *data, const struct buf **ret, s
 	if (data == NULL)
 		(void)buf_add_str(&l->text, "{}");
 	else if (json_type(data) != JSON_OBJECT)
-		return error_set(err, EINVAL, "record_invalid", "the record's data is not an object");
+		return error_set(
+		    err, EINVAL, "record_invalid", "the record's data is not an object");
 	else if (json_write(data, &l->text) < 0)
 		return error_set(err, ENOMEM, "no_memory", "out of memory");
 	int r = redact_json((const char *)l->text.data, l->text.len, redact_key, l, &l->redacted);
 	if (r < 0)
-		return error_set_errno(err, -r, "ledger_failed", "the ledger cannot redact a record");
+		return error_set_errno(
+		    err, -r, "ledger_failed", "the ledger cannot redact a record");
 	*ret = r > 0 ? &l->redacted : &l->text;
 	return 0;
 }
@@ -91,8 +93,8 @@ append(struct ledger *l, const struct json *body, struct journal_at *ret, struct
 	const struct buf *data = &l->text;
 	const char *event = json_get_str(body, "event", "");
 	if (reserved_event(event))
-		return error_set(err, EINVAL, "record_invalid", "the event name %s is the ledger's own",
-		    event);
+		return error_set(
+		    err, EINVAL, "record_invalid", "the event name %s is the ledger's own", event);
 	int r = journal_failed(l->journal, err);
 	if (r == 0)
 		r = record_data(l, json_get(body, "data"), &data, err);
@@ -114,7 +116,8 @@ on_append(struct conn *conn, struct msg *m)
 		return m->serial == 0 ? 0 : conn_send_error(conn, m->serial, &err);
 	}
 	bool durable = json_get_bool(m->body, "durable", false);
-	int r = commit_wait(&l->commit, conn, m->serial, durable ? WANT_DURABLE : WANT_WRITTEN, &at);
+	int r =
+	    commit_wait(&l->commit, conn, m->serial, durable ? WANT_DURABLE : WANT_WRITTEN, &at);
 	if (r == 0 && journal_batched(l->journal) > BATCH_HIGH)
 		commit_run(&l->commit);
 	return r;
@@ -200,8 +203,8 @@ int
 dispatch_start(struct ledger *l)
 {
 	struct watch *listener;
-	int r = conn_new(l->loop, SPAWN_SUPERVISOR, PEER_SUPERVISOR, routes, on_closed, l,
-	    &l->supervisor);
+	int r = conn_new(
+	    l->loop, SPAWN_SUPERVISOR, PEER_SUPERVISOR, routes, on_closed, l, &l->supervisor);
 	if (r == 0 && l->has_arbiter)
 		r = conn_new(l->loop, SPAWN_PEER, PEER_ARBITER, routes, on_closed, l, &l->arbiter);
 	if (r == 0 && l->has_listener)

@@ -20,8 +20,9 @@ static int
 damaged(struct error *err, const char *what)
 {
 	error_set(err, EUCLEAN, "ledger_altered", "the ledger's history was altered: %s", what);
-	error_remedy(err, "look at it with `ringfence audit verify`; to begin a new ledger, move the "
-	                  "ledger's directory aside");
+	error_remedy(err,
+	    "look at it with `ringfence audit verify`; to begin a new ledger, move the "
+	    "ledger's directory aside");
 	return -EUCLEAN;
 }
 
@@ -36,8 +37,9 @@ history_origin(int dir_fd, char ret[NOTE_NAME_MAX], struct error *err)
 	const char *why;
 	int r = reader_open(&reader, dir_fd, 0, 0);
 	if (r < 0)
-		return r == -ENOENT ? damaged(err, "its first segment is gone") :
-		                      error_set_errno(err, -r, "ledger_unusable", "cannot read segment 0");
+		return r == -ENOENT
+		    ? damaged(err, "its first segment is gone")
+		    : error_set_errno(err, -r, "ledger_unusable", "cannot read segment 0");
 	_cleanup_json_ struct json *data = NULL;
 	bool good = reader_next(&reader, &line) == 1 &&
 	    record_parse(line.text, line.len, &record, &why) == 0 && record.seq == 0 &&
@@ -54,16 +56,17 @@ history_origin(int dir_fd, char ret[NOTE_NAME_MAX], struct error *err)
 
 /* The latest note, if it is a checkpoint signed by KEY. 1, 0 if there is none, -EUCLEAN. */
 static int
-last_checkpoint(int dir_fd, const struct note_key *key, struct checkpoint *ret, struct buf *ret_note,
-    struct error *err)
+last_checkpoint(int dir_fd, const struct note_key *key, struct checkpoint *ret,
+    struct buf *ret_note, struct error *err)
 {
 	char note[NOTE_BYTES_MAX];
 	size_t body;
-	_cleanup_close_ int fd = openat(dir_fd, FILES_CHECKPOINT, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int fd =
+	    openat(dir_fd, FILES_CHECKPOINT, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
-		return errno == ENOENT ? 0 :
-		                         error_set_errno(err, errno, "ledger_unusable",
-		                             "cannot read the last checkpoint");
+		return errno == ENOENT ? 0
+				       : error_set_errno(err, errno, "ledger_unusable",
+					     "cannot read the last checkpoint");
 	ssize_t n = read(fd, note, sizeof(note));
 	if (n == 0)
 		return 0; /* a crash of the machine between making and filling it */
@@ -85,7 +88,8 @@ frontier_holds(int dir_fd, const struct frontier *f, const struct checkpoint *c)
 	char tail[8192];
 	char name[SEGMENT_NAME_BYTES];
 	merkle_root(&f->tree, root);
-	if (f->tree.size == 0 || f->tree.size != c->size || memcmp(root, c->root, sizeof(root)) != 0)
+	if (f->tree.size == 0 || f->tree.size != c->size ||
+	    memcmp(root, c->root, sizeof(root)) != 0)
 		return false;
 	segment_name(f->segment, name);
 	_cleanup_close_ int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
@@ -134,8 +138,8 @@ walk_segment(struct walk *w, struct reader *reader, struct error *err)
 }
 
 static int
-walk_history(int dir_fd, struct walk *w, uint32_t segment, int64_t offset, uint32_t last,
-    struct error *err)
+walk_history(
+    int dir_fd, struct walk *w, uint32_t segment, int64_t offset, uint32_t last, struct error *err)
 {
 	for (; segment <= last; segment++, offset = 0) {
 		struct reader reader;
@@ -143,8 +147,8 @@ walk_history(int dir_fd, struct walk *w, uint32_t segment, int64_t offset, uint3
 		if (r == -ENOENT || r == -EINVAL)
 			return damaged(err, "a segment is missing");
 		if (r < 0)
-			return error_set_errno(err, -r, "ledger_unusable", "cannot read segment %08u",
-			    segment);
+			return error_set_errno(
+			    err, -r, "ledger_unusable", "cannot read segment %08u", segment);
 		r = walk_segment(w, &reader, err);
 		reader_done(&reader);
 		if (r < 0)
@@ -211,8 +215,8 @@ history_append_note(int dir_fd, const char *note, size_t len)
 {
 	char tail[CHECKPOINTS_TAIL];
 	struct stat st;
-	_cleanup_close_ int fd = openat(dir_fd, FILES_CHECKPOINTS,
-	    O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+	_cleanup_close_ int fd = openat(
+	    dir_fd, FILES_CHECKPOINTS, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return -errno;
 	size_t n = (size_t)MIN(st.st_size, (off_t)sizeof(tail));

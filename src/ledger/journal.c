@@ -31,8 +31,8 @@ struct journal {
 	int64_t end;      /* bytes in the segment */
 	int64_t reserved; /* bytes allocated to it, if more than END */
 	bool reserve_works;
-	bool directory_dirty; /* a segment was created since the last sync */
-	bool dirty;           /* something was written since the last sync */
+	bool directory_dirty;        /* a segment was created since the last sync */
+	bool dirty;                  /* something was written since the last sync */
 	struct journal_at next;      /* the next record's number; hash: of the last in the batch */
 	struct journal_at committed; /* the same, of what was written */
 	struct buf batch;
@@ -74,12 +74,12 @@ write_last_words(struct journal *j)
 	struct buf quoted;
 	buf_init(&quoted, sizeof(data));
 	(void)json_write_string(text, strlen(text), &quoted);
-	(void)snprintf(data, sizeof(data), "{\"code\":\"%s\",\"reason\":%s}", j->why.code,
-	    buf_str(&quoted));
+	(void)snprintf(
+	    data, sizeof(data), "{\"code\":\"%s\",\"reason\":%s}", j->why.code, buf_str(&quoted));
 	buf_done(&quoted);
 	buf_init(&line, LAST_WORDS_MAX);
-	if (record_write(&line, j->committed.seq, j->committed.hash, clock_wall_ms(), "ledger-failed",
-	        NULL, NULL, data, strlen(data)) < 0 ||
+	if (record_write(&line, j->committed.seq, j->committed.hash, clock_wall_ms(),
+		"ledger-failed", NULL, NULL, data, strlen(data)) < 0 ||
 	    buf_add_char(&line, '\n') < 0)
 		return;
 	if (files_write_all(j->fd, line.data, line.len) < 0 && ftruncate(j->fd, j->end) < 0)
@@ -97,11 +97,11 @@ fail_write(struct journal *j, int error, struct error *err)
 	buf_clear(&j->batch);
 	buf_clear(&j->hashes);
 	j->next = j->committed;
-	(void)error_set_errno(&why, -error, "ledger_failed",
-	    "the ledger cannot write segment %08u", j->segment);
-	error_remedy(&why, "%s", error == -ENOSPC ?
-	        "free space where the state directory is, then try again" :
-	        "look at the disk of the state directory, then try again");
+	(void)error_set_errno(
+	    &why, -error, "ledger_failed", "the ledger cannot write segment %08u", j->segment);
+	error_remedy(&why, "%s",
+	    error == -ENOSPC ? "free space where the state directory is, then try again"
+			     : "look at the disk of the state directory, then try again");
 	journal_fail(j, -error, &why);
 	write_last_words(j);
 	return journal_failed(j, err);
@@ -149,7 +149,8 @@ begin_ledger(struct journal *j, struct error *err)
 		return error_set_errno(err, errno, "ledger_unusable", "cannot name the ledger");
 	hex_encode(id, sizeof(id), hex);
 	(void)snprintf(data, sizeof(data),
-	    "{\"format\":1,\"ledger\":\"%s\",\"program\":\"rf-ledger %s\"}", hex, RINGFENCE_VERSION);
+	    "{\"format\":1,\"ledger\":\"%s\",\"program\":\"rf-ledger %s\"}", hex,
+	    RINGFENCE_VERSION);
 	struct journal_at at;
 	return journal_add(j, "genesis", NULL, NULL, data, strlen(data), &at, err);
 }
@@ -163,7 +164,8 @@ continue_ledger(struct journal *j, uint32_t newest, struct error *err)
 		return r;
 	r = open_segment(j, newest, 0);
 	if (r < 0)
-		return error_set_errno(err, -r, "ledger_unusable", "cannot open segment %08u", newest);
+		return error_set_errno(
+		    err, -r, "ledger_unusable", "cannot open segment %08u", newest);
 	j->end = found.end;
 	if (found.has_record) {
 		j->next.seq = found.seq + 1;
@@ -200,7 +202,8 @@ journal_open(int dir_fd, struct journal **ret, struct error *err)
 	buf_init(&j->hashes, BATCH_BYTES_MAX);
 	r = segment_range(dir_fd, &first, &last, &count);
 	if (r < 0)
-		r = error_set_errno(err, -r, "ledger_unusable", "cannot read the ledger's directory");
+		r = error_set_errno(
+		    err, -r, "ledger_unusable", "cannot read the ledger's directory");
 	else if (r == 0)
 		r = begin_ledger(j, err);
 	else
@@ -335,8 +338,8 @@ journal_sync(struct journal *j, struct error *err)
 	/* After a failed sync the kernel may have dropped the pages: nobody can tell what is on the
 	 * disk, so nothing more is promised. */
 	struct error why;
-	(void)error_set_errno(&why, -r, "ledger_failed", "the ledger cannot sync segment %08u",
-	    j->segment);
+	(void)error_set_errno(
+	    &why, -r, "ledger_failed", "the ledger cannot sync segment %08u", j->segment);
 	error_remedy(&why, "look at the disk of the state directory, then try again");
 	journal_fail(j, -r, &why);
 	return journal_failed(j, err);

@@ -18,8 +18,8 @@
 /* The last whole record within the LEN bytes at TEXT. Its line ends (newline included) at *RET_END.
  * STARTS_AT_LINE: TEXT begins a line. 1 if there is one, 0 if not. */
 static int
-last_record(const char *text, size_t len, bool starts_at_line, struct record *ret, const char **ret_line,
-    size_t *ret_end)
+last_record(const char *text, size_t len, bool starts_at_line, struct record *ret,
+    const char **ret_line, size_t *ret_end)
 {
 	size_t end = len;
 	while (end > 0) {
@@ -125,7 +125,8 @@ recover_segment(int dir_fd, uint32_t number, enum on_torn on_torn, struct recove
 		return -EUCLEAN;
 	if (st.st_size == ret->end)
 		return 0;
-	return on_torn == TORN_REFUSE ? -EUCLEAN : cut(dir_fd, fd, number, ret->end, st.st_size, ret);
+	return on_torn == TORN_REFUSE ? -EUCLEAN
+				      : cut(dir_fd, fd, number, ret->end, st.st_size, ret);
 }
 
 int
@@ -147,10 +148,12 @@ recover_end(int dir_fd, uint32_t newest, struct recovered *ret, struct error *er
 	if (r == -EUCLEAN) {
 		error_set(err, EUCLEAN, "ledger_damaged",
 		    "the ledger's segment %08u is damaged beyond what a crash explains", newest);
-		error_remedy(err, "look at it with `ringfence audit verify`; to begin a new ledger, move "
-		                  "the ledger's directory aside");
+		error_remedy(err,
+		    "look at it with `ringfence audit verify`; to begin a new ledger, move "
+		    "the ledger's directory aside");
 		return r;
 	}
-	return r < 0 ? error_set_errno(err, -r, "ledger_unusable", "cannot read segment %08u", newest) :
-	               0;
+	return r < 0
+	    ? error_set_errno(err, -r, "ledger_unusable", "cannot read segment %08u", newest)
+	    : 0;
 }

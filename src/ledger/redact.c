@@ -133,7 +133,8 @@ match_scheme(struct redact *r, const char *p, const char *end)
 static const char *
 match_pem(struct redact *r, const char *p, const char *end)
 {
-	static const char begin[] = "-----BEGIN ", label[] = "PRIVATE KEY-----", finish[] = "-----END ";
+	static const char begin[] = "-----BEGIN ", label[] = "PRIVATE KEY-----",
+			  finish[] = "-----END ";
 	if (!starts(p, end, begin))
 		return p;
 	const char *line = p + strlen(begin);
@@ -197,7 +198,8 @@ value_end(const char *p, const char *end, char quote, enum name_reach reach)
 
 /* Redacts the value at P (after "=", ":" or the space behind an option) and returns its end. */
 static const char *
-replace_value(struct redact *r, const char *p, const char *end, enum name_reach reach, const char *kind)
+replace_value(
+    struct redact *r, const char *p, const char *end, enum name_reach reach, const char *kind)
 {
 	char quote = 0;
 	for (int spaces = 0; spaces < 4 && p < end && *p == ' '; spaces++)

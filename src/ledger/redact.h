@@ -27,4 +27,4 @@ typedef int redact_key_fn(void *data, uint8_t ret[REDACT_KEY_BYTES]);
  * the redacted text (canonical too) to OUT and returns the number of replacements.
  * -ENOMEM, or what KEY returned: then nothing may be written. */
 int redact_json(const char *text, size_t len, redact_key_fn *key, void *data, struct buf *out)
-	MUST_CHECK;
+    MUST_CHECK;

@@ -7,36 +7,36 @@
 
 /* Sorted by first character: redact_rules_for finds runs. */
 static const struct token_rule rules[] = {
-	{"AKIA", "aws-key", CHARS_UPPER, 16},
-	{"ASIA", "aws-key", CHARS_UPPER, 16},
-	{"AIza", "google-key", CHARS_DASH, 30},
-	{"dckr_pat_", "docker-token", CHARS_DASH, 20},
-	{"dop_v1_", "digitalocean-token", CHARS_ALNUM, 32},
-	{"ghp_", "github-token", CHARS_ALNUM, 30},
-	{"gho_", "github-token", CHARS_ALNUM, 30},
-	{"ghu_", "github-token", CHARS_ALNUM, 30},
-	{"ghs_", "github-token", CHARS_ALNUM, 30},
-	{"ghr_", "github-token", CHARS_ALNUM, 30},
-	{"github_pat_", "github-token", CHARS_WORD, 20},
-	{"glpat-", "gitlab-token", CHARS_DASH, 18},
-	{"hf_", "huggingface-token", CHARS_ALNUM, 30},
-	{"https://hooks.slack.com/services/", "slack-webhook", CHARS_TOKEN68, 20},
-	{"npm_", "npm-token", CHARS_ALNUM, 30},
-	{"pypi-", "pypi-token", CHARS_DASH, 50},
-	{"rk_live_", "stripe-key", CHARS_ALNUM, 16},
-	{"rk_test_", "stripe-key", CHARS_ALNUM, 16},
-	{"sk_live_", "stripe-key", CHARS_ALNUM, 16},
-	{"sk_test_", "stripe-key", CHARS_ALNUM, 16},
-	{"sk-", "api-key", CHARS_DASH, 20},
-	{"whsec_", "stripe-key", CHARS_TOKEN68, 16},
-	{"xoxa-", "slack-token", CHARS_DASH, 10},
-	{"xoxb-", "slack-token", CHARS_DASH, 10},
-	{"xoxe-", "slack-token", CHARS_DASH, 10},
-	{"xoxe.", "slack-token", CHARS_TOKEN68, 10},
-	{"xoxp-", "slack-token", CHARS_DASH, 10},
-	{"xoxr-", "slack-token", CHARS_DASH, 10},
-	{"xoxs-", "slack-token", CHARS_DASH, 10},
-	{"xapp-", "slack-token", CHARS_DASH, 10},
+    {"AKIA", "aws-key", CHARS_UPPER, 16},
+    {"ASIA", "aws-key", CHARS_UPPER, 16},
+    {"AIza", "google-key", CHARS_DASH, 30},
+    {"dckr_pat_", "docker-token", CHARS_DASH, 20},
+    {"dop_v1_", "digitalocean-token", CHARS_ALNUM, 32},
+    {"ghp_", "github-token", CHARS_ALNUM, 30},
+    {"gho_", "github-token", CHARS_ALNUM, 30},
+    {"ghu_", "github-token", CHARS_ALNUM, 30},
+    {"ghs_", "github-token", CHARS_ALNUM, 30},
+    {"ghr_", "github-token", CHARS_ALNUM, 30},
+    {"github_pat_", "github-token", CHARS_WORD, 20},
+    {"glpat-", "gitlab-token", CHARS_DASH, 18},
+    {"hf_", "huggingface-token", CHARS_ALNUM, 30},
+    {"https://hooks.slack.com/services/", "slack-webhook", CHARS_TOKEN68, 20},
+    {"npm_", "npm-token", CHARS_ALNUM, 30},
+    {"pypi-", "pypi-token", CHARS_DASH, 50},
+    {"rk_live_", "stripe-key", CHARS_ALNUM, 16},
+    {"rk_test_", "stripe-key", CHARS_ALNUM, 16},
+    {"sk_live_", "stripe-key", CHARS_ALNUM, 16},
+    {"sk_test_", "stripe-key", CHARS_ALNUM, 16},
+    {"sk-", "api-key", CHARS_DASH, 20},
+    {"whsec_", "stripe-key", CHARS_TOKEN68, 16},
+    {"xoxa-", "slack-token", CHARS_DASH, 10},
+    {"xoxb-", "slack-token", CHARS_DASH, 10},
+    {"xoxe-", "slack-token", CHARS_DASH, 10},
+    {"xoxe.", "slack-token", CHARS_TOKEN68, 10},
+    {"xoxp-", "slack-token", CHARS_DASH, 10},
+    {"xoxr-", "slack-token", CHARS_DASH, 10},
+    {"xoxs-", "slack-token", CHARS_DASH, 10},
+    {"xapp-", "slack-token", CHARS_DASH, 10},
 };
 
 const struct token_rule *
@@ -58,7 +58,8 @@ redact_rules_for(unsigned char first, size_t *ret_n)
 int
 redact_is(unsigned char c, unsigned chars)
 {
-	bool digit = c >= '0' && c <= '9', upper = c >= 'A' && c <= 'Z', lower = c >= 'a' && c <= 'z';
+	bool digit = c >= '0' && c <= '9', upper = c >= 'A' && c <= 'Z',
+	     lower = c >= 'a' && c <= 'z';
 	if (digit || upper)
 		return 1;
 	if (lower)
@@ -76,22 +77,22 @@ static const struct {
 	const char *kind;
 	enum name_reach reach;
 } names[] = {
-	{"password", "password", REACH_WORD},
-	{"passwd", "password", REACH_WORD},
-	{"pwd", "password", REACH_WORD},
-	{"passphrase", "password", REACH_WORD},
-	{"passcode", "password", REACH_WORD},
-	{"secret", "secret", REACH_WORD},
-	{"token", "token", REACH_WORD},
-	{"apikey", "api-key", REACH_WORD},
-	{"secretkey", "secret-key", REACH_WORD},
-	{"privatekey", "private-key", REACH_WORD},
-	{"accesskey", "secret-key", REACH_WORD},
-	{"signingkey", "secret-key", REACH_WORD},
-	{"encryptionkey", "secret-key", REACH_WORD},
-	{"authorization", "credential", REACH_LINE},
-	{"cookie", "cookie", REACH_LINE},
-	{"connectionstring", "credential", REACH_WORD},
+    {"password", "password", REACH_WORD},
+    {"passwd", "password", REACH_WORD},
+    {"pwd", "password", REACH_WORD},
+    {"passphrase", "password", REACH_WORD},
+    {"passcode", "password", REACH_WORD},
+    {"secret", "secret", REACH_WORD},
+    {"token", "token", REACH_WORD},
+    {"apikey", "api-key", REACH_WORD},
+    {"secretkey", "secret-key", REACH_WORD},
+    {"privatekey", "private-key", REACH_WORD},
+    {"accesskey", "secret-key", REACH_WORD},
+    {"signingkey", "secret-key", REACH_WORD},
+    {"encryptionkey", "secret-key", REACH_WORD},
+    {"authorization", "credential", REACH_LINE},
+    {"cookie", "cookie", REACH_LINE},
+    {"connectionstring", "credential", REACH_WORD},
 };
 
 enum name_reach

@@ -6,10 +6,10 @@
 #include "base/macros.h"
 
 enum token_chars {
-	CHARS_UPPER = 1,   /* [A-Z0-9] */
-	CHARS_ALNUM = 2,   /* [A-Za-z0-9] */
-	CHARS_WORD = 4,    /* [A-Za-z0-9_] */
-	CHARS_DASH = 8,    /* [A-Za-z0-9_-] */
+	CHARS_UPPER = 1,    /* [A-Z0-9] */
+	CHARS_ALNUM = 2,    /* [A-Za-z0-9] */
+	CHARS_WORD = 4,     /* [A-Za-z0-9_] */
+	CHARS_DASH = 8,     /* [A-Za-z0-9_-] */
 	CHARS_TOKEN68 = 16, /* [A-Za-z0-9._~+/=-], RFC 9110 section 11.2 */
 };
 

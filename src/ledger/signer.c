@@ -89,13 +89,15 @@ make_key(struct signer *s, const char *origin, struct error *err)
 	if (exists(dir_fd, FILES_PUBLIC_KEY) || exists(dir_fd, FILES_CHECKPOINT)) {
 		error_set(err, ENOKEY, "ledger_key_lost",
 		    "the ledger has checkpoints but its signing key is gone");
-		error_remedy(err, "bring " FILES_PRIVATE_KEY " back from a backup, or move the ledger's "
-		                  "directory aside to begin a new ledger");
+		error_remedy(err,
+		    "bring " FILES_PRIVATE_KEY " back from a backup, or move the ledger's "
+		    "directory aside to begin a new ledger");
 		return -ENOKEY;
 	}
 	if (getentropy(s->seed, sizeof(s->seed)) < 0)
 		return error_set_errno(err, errno, "ledger_key", "cannot make the ledger's key");
-	int r = files_replace(dir_fd, FILES_PRIVATE_KEY, s->seed, sizeof(s->seed), 0600, FILES_SYNCED);
+	int r =
+	    files_replace(dir_fd, FILES_PRIVATE_KEY, s->seed, sizeof(s->seed), 0600, FILES_SYNCED);
 	return r < 0 ? error_set_errno(err, -r, "ledger_key", "cannot keep the ledger's key") : 0;
 }
 
@@ -108,9 +110,10 @@ publish_key(struct signer *s, struct error *err)
 	if (r == 0)
 		r = buf_add_char(&line, '\n');
 	if (r == 0)
-		r = files_replace(journal_dir(s->journal), FILES_PUBLIC_KEY, line.data, line.len, 0644,
-		    FILES_SYNCED);
-	return r < 0 ? error_set_errno(err, -r, "ledger_key", "cannot publish the ledger's key") : 0;
+		r = files_replace(journal_dir(s->journal), FILES_PUBLIC_KEY, line.data, line.len,
+		    0644, FILES_SYNCED);
+	return r < 0 ? error_set_errno(err, -r, "ledger_key", "cannot publish the ledger's key")
+		     : 0;
 }
 
 /* Records which key signs from here on. */
@@ -212,8 +215,8 @@ keep_note(struct signer *s, struct error *err)
 	int dir_fd = journal_dir(s->journal);
 	int r = history_append_note(dir_fd, buf_str(&s->note), s->note.len);
 	if (r == 0)
-		r = files_replace(dir_fd, FILES_CHECKPOINT, s->note.data, s->note.len, 0644,
-		    FILES_PLAIN);
+		r = files_replace(
+		    dir_fd, FILES_CHECKPOINT, s->note.data, s->note.len, 0644, FILES_PLAIN);
 	if (r < 0)
 		return error_set_errno(err, -r, "ledger_sign", "cannot keep a checkpoint");
 	struct frontier f = {.tree = s->tree};

@@ -13,8 +13,8 @@ base64_encode(const uint8_t *bytes, size_t len, struct buf *out)
 		unsigned v = (unsigned)bytes[i] << 16;
 		v |= n > 1 ? (unsigned)bytes[i + 1] << 8 : 0;
 		v |= n > 2 ? (unsigned)bytes[i + 2] : 0;
-		char four[4] = {digits[v >> 18], digits[v >> 12 & 63], n > 1 ? digits[v >> 6 & 63] : '=',
-			n > 2 ? digits[v & 63] : '='};
+		char four[4] = {digits[v >> 18], digits[v >> 12 & 63],
+		    n > 1 ? digits[v >> 6 & 63] : '=', n > 2 ? digits[v & 63] : '='};
 		(void)buf_add(out, four, sizeof(four));
 	}
 	return buf_failed(out) ? -EMSGSIZE : 0;
@@ -50,7 +50,8 @@ base64_decode(const char *text, size_t len, uint8_t *ret, size_t max)
 			v = v << 6 | (unsigned)(d < 0 ? 0 : d);
 		}
 		size_t got = 3 - (size_t)pad;
-		if (n + got > max || (pad == 1 && (v & 0xff) != 0) || (pad == 2 && (v & 0xffff) != 0))
+		if (n + got > max || (pad == 1 && (v & 0xff) != 0) ||
+		    (pad == 2 && (v & 0xffff) != 0))
 			return -EINVAL;
 		for (size_t k = 0; k < got; k++)
 			ret[n++] = (uint8_t)(v >> (16 - 8 * k));

@@ -36,7 +36,7 @@ skip_plain(const unsigned char *p, const unsigned char *end)
 {
 #ifdef __SSE2__
 	const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'),
-	              space = _mm_set1_epi8(0x20);
+		      space = _mm_set1_epi8(0x20);
 	while (end - p >= 16) {
 		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
 		/* As signed bytes, both controls and bytes from 0x80 up are below 0x20. */
@@ -80,7 +80,8 @@ skip_escape(const unsigned char *p, const unsigned char *end)
 		return NULL;
 	if (p[1] != 0 && strchr("\"\\btnfr", p[1]) != NULL)
 		return p + 2;
-	if (p[1] != 'u' || end - p < 6 || p[2] != '0' || p[3] != '0' || (p[4] != '0' && p[4] != '1'))
+	if (p[1] != 'u' || end - p < 6 || p[2] != '0' || p[3] != '0' ||
+	    (p[4] != '0' && p[4] != '1'))
 		return NULL;
 	bool hex = (p[5] >= '0' && p[5] <= '9') || (p[5] >= 'a' && p[5] <= 'f');
 	bool has_short = p[4] == '0' && p[5] != 0 && strchr("89acd", p[5]) != NULL;
@@ -214,8 +215,8 @@ note_member(struct scan *s, const unsigned char *name, size_t name_len, const un
     size_t value_len)
 {
 	if (s->n < s->max)
-		s->members[s->n] = (struct canon_member){(const char *)name, name_len,
-		    (const char *)value, value_len};
+		s->members[s->n] = (struct canon_member){
+		    (const char *)name, name_len, (const char *)value, value_len};
 	s->n++;
 }
 
@@ -294,8 +295,8 @@ skip_value(struct scan *s, const unsigned char *p)
 }
 
 int
-canon_scan(const char *text, size_t len, struct canon_member *ret_members, size_t max, size_t *ret_n,
-    const char **ret_why, size_t *ret_at)
+canon_scan(const char *text, size_t len, struct canon_member *ret_members, size_t max,
+    size_t *ret_n, const char **ret_why, size_t *ret_at)
 {
 	const unsigned char *start = (const unsigned char *)text;
 	struct scan s = {.end = start + len, .members = ret_members, .max = max};

@@ -98,8 +98,8 @@ files_replace(int dir_fd, const char *name, const void *bytes, size_t len, unsig
 {
 	char temporary[64];
 	(void)snprintf(temporary, sizeof(temporary), "%s.new", name);
-	_cleanup_close_ int fd = openat(dir_fd, temporary,
-	    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
+	_cleanup_close_ int fd =
+	    openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (fd < 0)
 		return -errno;
 	int r = files_write_all(fd, bytes, len);

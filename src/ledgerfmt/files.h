@@ -13,8 +13,8 @@
 #define FILES_PUBLIC_KEY "ledger.pub"
 #define FILES_PRIVATE_KEY "ledger.key"
 #define FILES_REDACT_KEY "redact.key"
-#define FILES_FRONTIER "frontier"       /* a cache of the tree's edge; the start of a partial export */
-#define FILES_START "start"             /* partial export: where its first segment begins */
+#define FILES_FRONTIER "frontier" /* a cache of the tree's edge; the start of a partial export */
+#define FILES_START "start"       /* partial export: where its first segment begins */
 
 /* A segment is rotated when it reaches this size. */
 #define SEGMENT_BYTES_MAX (64u * 1024 * 1024)
@@ -26,7 +26,8 @@ void segment_name(uint32_t number, char ret[SEGMENT_NAME_BYTES]);
 bool segment_parse(const char *name, uint32_t *ret_number);
 /* The lowest and highest segment in directory DIR_FD, and how many there are. 1 if any, 0 if none,
  * -errno. */
-int segment_range(int dir_fd, uint32_t *ret_first, uint32_t *ret_last, uint32_t *ret_count) MUST_CHECK;
+int segment_range(int dir_fd, uint32_t *ret_first, uint32_t *ret_last, uint32_t *ret_count)
+    MUST_CHECK;
 
 /* Writes all of BYTES. 0 or -errno. */
 int files_write_all(int fd, const void *bytes, size_t len) MUST_CHECK;

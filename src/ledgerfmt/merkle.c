@@ -17,8 +17,8 @@ merkle_leaf(const void *bytes, size_t len, uint8_t ret[SHA256_BYTES])
 
 /* RET may be LEFT or RIGHT. */
 static void
-merkle_node(const uint8_t left[SHA256_BYTES], const uint8_t right[SHA256_BYTES],
-    uint8_t ret[SHA256_BYTES])
+merkle_node(
+    const uint8_t left[SHA256_BYTES], const uint8_t right[SHA256_BYTES], uint8_t ret[SHA256_BYTES])
 {
 	uint8_t both[1 + 2 * SHA256_BYTES];
 	both[0] = 0x01;

@@ -13,8 +13,8 @@
 #define MERKLE_LEVELS 64
 
 struct merkle {
-	uint64_t size;                               /* leaves */
-	uint8_t edge[MERKLE_LEVELS][SHA256_BYTES];   /* edge[i] is set where bit i of size is */
+	uint64_t size;                             /* leaves */
+	uint8_t edge[MERKLE_LEVELS][SHA256_BYTES]; /* edge[i] is set where bit i of size is */
 };
 
 /* The hash of a leaf: SHA-256(0x00 || bytes). It also chains the records. */

@@ -154,15 +154,15 @@ note_extent(const char *text, size_t len, size_t *ret_body)
 
 /* Whether LINE (without DASH and newline) is a signature by KEY's name and hash; then RET is it. */
 static bool
-signature_by(const char *line, size_t len, const struct note_key *key,
-    uint8_t ret[NOTE_SIGNATURE_BYTES])
+signature_by(
+    const char *line, size_t len, const struct note_key *key, uint8_t ret[NOTE_SIGNATURE_BYTES])
 {
 	uint8_t typed[4 + NOTE_SIGNATURE_BYTES];
 	size_t name_len = strlen(key->name);
 	if (len <= name_len || memcmp(line, key->name, name_len) != 0 || line[name_len] != ' ')
 		return false;
 	if (base64_decode(line + name_len + 1, len - name_len - 1, typed, sizeof(typed)) !=
-	        (int)sizeof(typed) ||
+		(int)sizeof(typed) ||
 	    memcmp(typed, key->hash, 4) != 0)
 		return false;
 	memcpy(ret, typed + 4, NOTE_SIGNATURE_BYTES);
@@ -189,8 +189,8 @@ note_verify(const char *note, size_t len, const struct note_key *key)
 }
 
 int
-note_sign(const char *body, size_t len, const struct note_key *key, const uint8_t seed[NOTE_KEY_BYTES],
-    struct buf *out)
+note_sign(const char *body, size_t len, const struct note_key *key,
+    const uint8_t seed[NOTE_KEY_BYTES], struct buf *out)
 {
 	uint8_t typed[4 + NOTE_SIGNATURE_BYTES];
 	if (len == 0 || body[len - 1] != '\n' || memmem(body, len, "\n\n", 2) != NULL)

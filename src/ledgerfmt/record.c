@@ -15,8 +15,8 @@ chars_valid(const char *text, size_t len, size_t max, bool upper)
 		return false;
 	for (size_t i = 0; i < len; i++) {
 		char c = text[i];
-		bool ok = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-		    c == '-' || (upper && ((c >= 'A' && c <= 'Z') || c == ':'));
+		bool ok = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' ||
+		    c == '_' || c == '-' || (upper && ((c >= 'A' && c <= 'Z') || c == ':'));
 		if (!ok)
 			return false;
 	}
@@ -125,19 +125,31 @@ two(const char *p)
 	return tens > 9 || ones > 9 ? 1000 : tens * 10 + ones;
 }
 
+static bool
+is_leap(int64_t year)
+{
+	return (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+}
+
 /* Days from 1970-01-01 to a date of the proleptic Gregorian calendar. */
 static int64_t
 days_from_civil(int64_t year, unsigned month, unsigned day)
 {
 	static const uint16_t before[] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
-	bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
 	int64_t y = year - 1;
 	int64_t days = y * 365 + y / 4 - y / 100 + y / 400 - 719162;
-	return days + before[month - 1] + (leap && month > 2) + (int64_t)day - 1;
+	return days + before[month - 1] + (is_leap(year) && month > 2) + (int64_t)day - 1;
 }
 
-/* Exactly what clock_format writes: "2026-01-31T09:30:00.125Z". By hand, since it is read once for
- * each record of a history. */
+static unsigned
+days_in_month(int64_t year, unsigned month)
+{
+	static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+	return days[month - 1] + (unsigned)(month == 2 && is_leap(year));
+}
+
+/* Exactly what clock_format writes from 1970 on: "2026-01-31T09:30:00.125Z". By hand, since it is read
+ * once for each record of a history. */
 static bool
 time_of(const struct canon_member *m, int64_t *ret_ms)
 {
@@ -149,10 +161,13 @@ time_of(const struct canon_member *m, int64_t *ret_ms)
 	unsigned century = two(t), year = two(t + 2), month = two(t + 5), day = two(t + 8);
 	unsigned hour = two(t + 11), minute = two(t + 14), second = two(t + 17), ms = two(t + 20);
 	unsigned last = (unsigned char)t[22] - '0';
-	if (century > 99 || year > 99 || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 ||
-	    minute > 59 || second > 60 || ms > 99 || last > 9)
+	if (century > 99 || year > 99 || month < 1 || month > 12 || hour > 23 || minute > 59 ||
+	    second > 59 || ms > 99 || last > 9)
 		return false;
-	int64_t days = days_from_civil((int64_t)century * 100 + year, month, day);
+	int64_t full = (int64_t)century * 100 + year;
+	if (full < 1970 || day < 1 || day > days_in_month(full, month))
+		return false;
+	int64_t days = days_from_civil(full, month, day);
 	*ret_ms = (((days * 24 + hour) * 60 + minute) * 60 + second) * 1000 + ms * 10 + last;
 	return true;
 }

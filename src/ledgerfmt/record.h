@@ -43,7 +43,7 @@ bool record_id_valid(const char *text, size_t len);
  * canonical object. 0, -EINVAL (a name that is not valid), -EMSGSIZE or -ENOMEM. */
 int record_write(struct buf *out, uint64_t seq, const uint8_t prev[SHA256_BYTES], int64_t time_ms,
     const char *event, const char *task, const char *action_id, const char *data, size_t data_len)
-	MUST_CHECK;
+    MUST_CHECK;
 
 /* Reads LINE (without a newline), which must be exactly what record_write writes. 0, or -EINVAL with
  * the reason in *RET_WHY (static). */

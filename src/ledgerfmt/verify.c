@@ -39,8 +39,11 @@ struct verify {
 	struct merkle tree;
 	uint8_t head[SHA256_BYTES];
 	char head_hex[SHA256_HEX];
-	struct place at, previous, after_good; /* after_good: first record behind the last good claim */
+	struct place at, previous,
+	    after_good; /* after_good: first record behind the last good claim */
 	bool partial, begun;
+	/* A claim that does not hold, until the next record tells whether its chain knows better where. */
+	char pending[300];
 };
 
 /* ---- findings ---- */
@@ -50,8 +53,8 @@ static int finding(struct verify *v, enum verify_status status, const char *file
 
 /* Notes the first thing that is wrong; returns -EBADMSG, so that callers can stop with it. */
 static int
-finding(struct verify *v, enum verify_status status, const char *file, uint64_t line, int64_t offset,
-    const char *fmt, ...)
+finding(struct verify *v, enum verify_status status, const char *file, uint64_t line,
+    int64_t offset, const char *fmt, ...)
 {
 	struct verify_result *out = v->out;
 	if (out->status != VERIFY_OK)
@@ -122,9 +125,11 @@ take_note(struct verify *v, const char *note, size_t len, const char *file, uint
 	if (r < 0 || note_extent(note, len, &body) != len || checkpoint_parse(note, body, &c) < 0)
 		return finding(v, VERIFY_TAMPERED, file, line, offset, "not a signed checkpoint");
 	if (strcmp(c.origin, v->out->key.name) != 0)
-		return finding(v, VERIFY_TAMPERED, file, line, offset, "checkpoint is another ledger's");
+		return finding(
+		    v, VERIFY_TAMPERED, file, line, offset, "checkpoint is another ledger's");
 	if (c.size < *smallest)
-		return finding(v, VERIFY_TAMPERED, file, line, offset, "checkpoint is out of order");
+		return finding(
+		    v, VERIFY_TAMPERED, file, line, offset, "checkpoint is out of order");
 	*smallest = c.size;
 	return add_claim(v, &c, file, line);
 }
@@ -149,8 +154,8 @@ take_notes(struct verify *v, const char *text, size_t len, const char *file)
 		if (n == 0 && memmem(text + at, len - at, "\n\n\xe2\x80\x94 ", 6) == NULL)
 			return 0;
 		if (n == 0)
-			return finding(v, VERIFY_TAMPERED, file, line, (int64_t)at,
-			    "not a signed checkpoint");
+			return finding(
+			    v, VERIFY_TAMPERED, file, line, (int64_t)at, "not a signed checkpoint");
 		int r = take_note(v, text + at, n, file, line, (int64_t)at, &smallest);
 		if (r < 0)
 			return r;
@@ -217,8 +222,7 @@ load_notes(struct verify *v, const struct verify_options *options)
 	if (r < 0 && r != -ENOENT)
 		return unusable(v, FILES_CHECKPOINT, -r);
 	if (latest.len > 0) {
-		r = take_note(v, buf_str(&latest), latest.len, FILES_CHECKPOINT, 1, 0,
-		    &smallest);
+		r = take_note(v, buf_str(&latest), latest.len, FILES_CHECKPOINT, 1, 0, &smallest);
 		if (r < 0)
 			return r;
 	}
@@ -233,29 +237,28 @@ load_notes(struct verify *v, const struct verify_options *options)
 /* ---- the records ---- */
 
 /* Holds the tree against the claims for its size. */
-static int
+static void
 check_claims(struct verify *v)
 {
 	uint8_t root[SHA256_BYTES];
 	if (v->next >= v->n_claims || v->claims[v->next].size != v->tree.size)
-		return 0;
+		return;
 	merkle_root(&v->tree, root);
 	for (; v->next < v->n_claims && v->claims[v->next].size == v->tree.size; v->next++) {
 		const struct claim *claim = &v->claims[v->next];
-		char what[300];
 		if (memcmp(root, claim->root, sizeof(root)) == 0) {
 			v->out->checkpoints += v->out->signed_size != claim->size;
 			v->out->signed_size = claim->size;
 			continue;
 		}
-		(void)snprintf(what, sizeof(what),
-		    "records from here to %llu do not match the checkpoint of size %llu in %s line %llu",
-		    (unsigned long long)v->tree.size - 1, (unsigned long long)claim->size, claim->file,
-		    (unsigned long long)claim->line);
-		return bad_record(v, &v->after_good, what);
+		(void)snprintf(v->pending, sizeof(v->pending),
+		    "records from here to %llu do not match the checkpoint of size %llu in %s line "
+		    "%llu",
+		    (unsigned long long)v->tree.size - 1, (unsigned long long)claim->size,
+		    claim->file, (unsigned long long)claim->line);
+		return;
 	}
 	v->after_good = (struct place){0};
-	return 0;
 }
 
 /* The ledger's own records: they name it and its key. */
@@ -265,8 +268,9 @@ check_own(struct verify *v, const struct record *record)
 	bool genesis = record->event_len == 7 && memcmp(record->event, "genesis", 7) == 0;
 	bool key = record->event_len == 3 && memcmp(record->event, "key", 3) == 0;
 	if (genesis != (record->seq == 0))
-		return bad_record(v, &v->at, genesis ? "a second genesis record" :
-		                                       "the first record is not the genesis record");
+		return bad_record(v, &v->at,
+		    genesis ? "a second genesis record"
+			    : "the first record is not the genesis record");
 	if (!genesis && !key)
 		return 0;
 	_cleanup_json_ struct json *data = NULL;
@@ -277,13 +281,35 @@ check_own(struct verify *v, const struct record *record)
 	if (genesis) {
 		(void)buf_addf(&line, NOTE_ORIGIN_PREFIX "%s", json_get_str(data, "ledger", ""));
 		if (strcmp(buf_str(&line), v->out->key.name) != 0)
-			return bad_record(v, &v->at, "the records and the key are of different ledgers");
+			return bad_record(
+			    v, &v->at, "the records and the key are of different ledgers");
 		return 0;
 	}
 	(void)note_key_write(&v->out->key, &line);
 	if (strcmp(buf_str(&line), json_get_str(data, "key", "")) != 0)
-		return bad_record(v, &v->at, "the ledger names another signing key than the one given");
+		return bad_record(
+		    v, &v->at, "the ledger names another signing key than the one given");
 	return 0;
+}
+
+static int
+check_pending(struct verify *v)
+{
+	return v->pending[0] == 0 ? 0 : bad_record(v, &v->after_good, v->pending);
+}
+
+static int
+check_chain(struct verify *v, const struct record *record)
+{
+	char what[200];
+	if (memcmp(record->prev, v->head_hex, SHA256_HEX - 1) == 0)
+		return 0;
+	if (!v->begun)
+		return bad_record(v, &v->at, "the first record does not begin the chain");
+	(void)snprintf(what, sizeof(what),
+	    "record %llu was altered: it is not the one that record %llu follows",
+	    (unsigned long long)record->seq - 1, (unsigned long long)record->seq);
+	return bad_record(v, &v->previous, what);
 }
 
 static int
@@ -295,24 +321,23 @@ check_line(struct verify *v, const struct line *line)
 	if (line->len > RECORD_LINE_MAX)
 		return bad_record(v, &v->at, "line is too long");
 	if (record_parse(line->text, line->len, &record, &why) < 0) {
+		(void)check_pending(v);
 		(void)snprintf(what, sizeof(what), "not a record: %s", why);
 		return bad_record(v, &v->at, what);
 	}
 	if (record.seq != v->tree.size) {
+		(void)check_pending(v);
 		(void)snprintf(what, sizeof(what),
-		    "record %llu stands where %llu should: records were removed, added or reordered",
+		    "record %llu stands where %llu should: records were removed, added or "
+		    "reordered",
 		    (unsigned long long)record.seq, (unsigned long long)v->tree.size);
 		return bad_record(v, &v->at, what);
 	}
-	if (memcmp(record.prev, v->head_hex, SHA256_HEX - 1) != 0) {
-		if (!v->begun)
-			return bad_record(v, &v->at, "the first record does not begin the chain");
-		(void)snprintf(what, sizeof(what),
-		    "record %llu was altered: it is not the one that record %llu follows",
-		    (unsigned long long)record.seq - 1, (unsigned long long)record.seq);
-		return bad_record(v, &v->previous, what);
-	}
-	int r = check_own(v, &record);
+	int r = check_chain(v, &record);
+	if (r == 0)
+		r = check_pending(v);
+	if (r == 0)
+		r = check_own(v, &record);
 	if (r < 0)
 		return r;
 	merkle_leaf(line->text, line->len, v->head);
@@ -321,7 +346,8 @@ check_line(struct verify *v, const struct line *line)
 		v->after_good = v->at;
 	merkle_push(&v->tree, v->head);
 	v->begun = true;
-	return check_claims(v);
+	check_claims(v);
+	return 0;
 }
 
 static int
@@ -430,12 +456,15 @@ check_records(struct verify *v)
 static int
 check_length(struct verify *v)
 {
+	if (check_pending(v) < 0)
+		return -EBADMSG;
 	if (v->next < v->n_claims) {
 		const struct claim *claim = &v->claims[v->n_claims - 1];
 		char name[SEGMENT_NAME_BYTES];
 		segment_name(v->at.segment, name);
 		return finding(v, VERIFY_TAMPERED, name, v->at.line, v->at.offset,
-		    "the end was cut off: there are %llu records, and the checkpoint in %s line %llu "
+		    "the end was cut off: there are %llu records, and the checkpoint in %s line "
+		    "%llu "
 		    "covers %llu",
 		    (unsigned long long)v->tree.size, claim->file, (unsigned long long)claim->line,
 		    (unsigned long long)claim->size);

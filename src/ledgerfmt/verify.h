@@ -18,13 +18,13 @@ struct verify_result {
 	enum verify_status status;
 	uint64_t records, bytes;
 	uint32_t segments;
-	uint64_t first;        /* the first record's number: 0 but for a partial export */
-	uint64_t checkpoints;  /* that hold */
-	uint64_t signed_size;  /* records that the latest of them covers */
+	uint64_t first;       /* the first record's number: 0 but for a partial export */
+	uint64_t checkpoints; /* that hold */
+	uint64_t signed_size; /* records that the latest of them covers */
 	char origin[NOTE_NAME_MAX];
 	struct note_key key;
-	bool key_given;        /* false: it came from the ledger's own directory */
-	bool unfinished;       /* the last line has no end (a crash, or a write in progress) */
+	bool key_given;  /* false: it came from the ledger's own directory */
+	bool unfinished; /* the last line has no end (a crash, or a write in progress) */
 	uint8_t root[SHA256_BYTES], head[SHA256_BYTES]; /* of all records */
 	/* The first thing that is wrong. */
 	char file[32];

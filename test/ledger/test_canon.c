@@ -33,22 +33,76 @@ is_canonical(const char *text, size_t len)
 }
 
 static const char *const texts[] = {
-	"{}", "{\"a\":1}", "{\"a\":1,\"b\":[]}", "{\"b\":1,\"a\":2}", "{\"a\":1,\"a\":2}", "{ }", "{\"a\": 1}",
-	"{\"a\":01}", "{\"a\":-0}", "{\"a\":-1}", "{\"a\":1.0}", "{\"a\":1e3}", "{\"a\":9007199254740991}",
-	"{\"a\":9007199254740992}", "{\"a\":-9007199254740991}", "{\"a\":12345678901234567890}", "{\"a\":-}",
-	"{\"a\":true,\"b\":false,\"c\":null}", "{\"a\":truf}", "[]", "[1]", "1", "", "{", "{\"a\"", "{\"a\":",
-	"{\"a\":1", "{\"a\":1,}", "{\"a\":[1,]}", "{\"a\":[1,2]}", "{\"a\":\"x\\ny\"}", "{\"a\":\"\\u000a\"}",
-	"{\"a\":\"\\u0001\"}", "{\"a\":\"\\u001F\"}", "{\"a\":\"\\u001f\"}", "{\"a\":\"\\/\"}",
-	"{\"a\":\"\\u0041\"}", "{\"a\":\"\\u0000\"}", "{\"\\u0000\":1}", "{\"\\\\u0000\":1}", "{\"a\\nb\":1}",
-	"{\"\\b\":1,\"\\t\":2,\"\\n\":3,\"\\f\":4,\"\\r\":5}", "{\"\\t\":1,\"\\b\":2}", "{\"a\":\"\x01\"}",
-	"{\"a\":\"\xc3\xa9\"}", "{\"a\":\"\xc3\"}", "{\"a\":\"\xc0\x80\"}", "{\"a\":\"\xed\xa0\x80\"}",
-	"{\"a\":\"\xf4\x90\x80\x80\"}", "{\"a\":\"\xf0\x9f\x98\x80\"}",
-	/* U+1F600 sorts before U+E000 and U+FB33, and behind U+D7FF and é */
-	"{\"\xc3\xa9\":1,\"\xed\x9f\xbf\":2,\"\xf0\x9f\x98\x80\":3,\"\xee\x80\x80\":4,\"\xef\xac\xb3\":5}",
-	"{\"\xee\x80\x80\":1,\"\xf0\x9f\x98\x80\":2}", "{\"a\":1,\"ab\":2}", "{\"ab\":1,\"a\":2}",
-	"{\"\":1,\"a\":2}", "{\"a\\\"b\":1,\"a\\\\b\":2}", "{\"a\\\\b\":1,\"a\\\"b\":2}", "{\"a\":1}x", "{\"a\":1} ",
-	"{\"a\":{\"c\":1,\"b\":2}}", "{\"a\":[{\"b\":{}}]}", "{\"a\":\"0123456789abcdef0123456789abcdef\\\"\"}",
-	"{\"a\":\"0123456789abcdef\x7f\"}", "{\"a\":\"\\", "{\"a\":\"\\u", "{\"a\":\"\\u00", "{a:1}", "{\"a\" :1}",
+    "{}",
+    "{\"a\":1}",
+    "{\"a\":1,\"b\":[]}",
+    "{\"b\":1,\"a\":2}",
+    "{\"a\":1,\"a\":2}",
+    "{ }",
+    "{\"a\": 1}",
+    "{\"a\":01}",
+    "{\"a\":-0}",
+    "{\"a\":-1}",
+    "{\"a\":1.0}",
+    "{\"a\":1e3}",
+    "{\"a\":9007199254740991}",
+    "{\"a\":9007199254740992}",
+    "{\"a\":-9007199254740991}",
+    "{\"a\":12345678901234567890}",
+    "{\"a\":-}",
+    "{\"a\":true,\"b\":false,\"c\":null}",
+    "{\"a\":truf}",
+    "[]",
+    "[1]",
+    "1",
+    "",
+    "{",
+    "{\"a\"",
+    "{\"a\":",
+    "{\"a\":1",
+    "{\"a\":1,}",
+    "{\"a\":[1,]}",
+    "{\"a\":[1,2]}",
+    "{\"a\":\"x\\ny\"}",
+    "{\"a\":\"\\u000a\"}",
+    "{\"a\":\"\\u0001\"}",
+    "{\"a\":\"\\u001F\"}",
+    "{\"a\":\"\\u001f\"}",
+    "{\"a\":\"\\/\"}",
+    "{\"a\":\"\\u0041\"}",
+    "{\"a\":\"\\u0000\"}",
+    "{\"\\u0000\":1}",
+    "{\"\\\\u0000\":1}",
+    "{\"a\\nb\":1}",
+    "{\"\\b\":1,\"\\t\":2,\"\\n\":3,\"\\f\":4,\"\\r\":5}",
+    "{\"\\t\":1,\"\\b\":2}",
+    "{\"a\":\"\x01\"}",
+    "{\"a\":\"\xc3\xa9\"}",
+    "{\"a\":\"\xc3\"}",
+    "{\"a\":\"\xc0\x80\"}",
+    "{\"a\":\"\xed\xa0\x80\"}",
+    "{\"a\":\"\xf4\x90\x80\x80\"}",
+    "{\"a\":\"\xf0\x9f\x98\x80\"}",
+    /* U+1F600 sorts before U+E000 and U+FB33, and behind U+D7FF and é */
+    "{\"\xc3\xa9\":1,\"\xed\x9f\xbf\":2,\"\xf0\x9f\x98\x80\":3,\"\xee\x80\x80\":4,\"\xef\xac\xb3\":"
+    "5}",
+    "{\"\xee\x80\x80\":1,\"\xf0\x9f\x98\x80\":2}",
+    "{\"a\":1,\"ab\":2}",
+    "{\"ab\":1,\"a\":2}",
+    "{\"\":1,\"a\":2}",
+    "{\"a\\\"b\":1,\"a\\\\b\":2}",
+    "{\"a\\\\b\":1,\"a\\\"b\":2}",
+    "{\"a\":1}x",
+    "{\"a\":1} ",
+    "{\"a\":{\"c\":1,\"b\":2}}",
+    "{\"a\":[{\"b\":{}}]}",
+    "{\"a\":\"0123456789abcdef0123456789abcdef\\\"\"}",
+    "{\"a\":\"0123456789abcdef\x7f\"}",
+    "{\"a\":\"\\",
+    "{\"a\":\"\\u",
+    "{\"a\":\"\\u00",
+    "{a:1}",
+    "{\"a\" :1}",
 };
 
 static void
@@ -65,8 +119,8 @@ the_scanner_agrees_with_parsing_and_writing(void **state)
 static void
 the_scanner_agrees_on_every_damage_to_a_record(void **state)
 {
-	static const char record[] =
-	    "{\"data\":{\"argv\":[\"a\\\"b\",\"\\u001b[31m\",\"\xc3\xa9\"],\"n\":-12,\"t\":true},\"seq\":10}";
+	static const char record[] = "{\"data\":{\"argv\":[\"a\\\"b\",\"\\u001b[31m\",\"\xc3\xa9\"]"
+				     ",\"n\":-12,\"t\":true},\"seq\":10}";
 	size_t len = strlen(record);
 	for (size_t i = 0; i < len; i++) {
 		assert_int_equal(scan(record, i) == 0, is_canonical(record, i));
@@ -115,10 +169,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_scanner_agrees_with_parsing_and_writing),
-		cmocka_unit_test(the_scanner_agrees_on_every_damage_to_a_record),
-		cmocka_unit_test(depth_is_bounded_as_the_parser_bounds_it),
-		cmocka_unit_test(members_of_the_outer_object_are_found),
+	    cmocka_unit_test(the_scanner_agrees_with_parsing_and_writing),
+	    cmocka_unit_test(the_scanner_agrees_on_every_damage_to_a_record),
+	    cmocka_unit_test(depth_is_bounded_as_the_parser_bounds_it),
+	    cmocka_unit_test(members_of_the_outer_object_are_found),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,11 +60,12 @@ static void
 malformed_verifier_keys_are_refused(void **state)
 {
 	static const char *const bad[] = {"", "+", "PeterNeumann", "PeterNeumann+c74f20a3",
-		"PeterNeumann+c74f20a3+", "PeterNeumann+c74f20a4+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
-		"PeterNeumann+c74f20a3+AhpC2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
-		"Peter Neumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
-		"PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TWAAAA",
-		"PeterNeumann+C74F20A3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"};
+	    "PeterNeumann+c74f20a3+",
+	    "PeterNeumann+c74f20a4+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
+	    "PeterNeumann+c74f20a3+AhpC2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
+	    "Peter Neumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW",
+	    "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TWAAAA",
+	    "PeterNeumann+C74F20A3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"};
 	struct note_key key;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
 		assert_int_equal(note_key_parse(bad[i], strlen(bad[i]), &key), -EINVAL);
@@ -94,12 +95,13 @@ what_is_signed_verifies_under_its_key_only(void **state)
 static void
 a_checkpoint_is_read_as_it_was_written(void **state)
 {
-	struct checkpoint c = {.origin = NOTE_ORIGIN_PREFIX "x", .size = 42, .root = {1, 2, 3}}, back;
+	struct checkpoint c = {.origin = NOTE_ORIGIN_PREFIX "x", .size = 42, .root = {1, 2, 3}},
+			  back;
 	_cleanup_buf_ struct buf out;
 	buf_init(&out, 1000);
 	assert_int_equal(checkpoint_write(&c, &out), 0);
-	assert_string_equal(buf_str(&out),
-	    "ringfence.local/x\n42\nAQIDAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n");
+	assert_string_equal(
+	    buf_str(&out), "ringfence.local/x\n42\nAQIDAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n");
 	assert_int_equal(checkpoint_parse(buf_str(&out), out.len, &back), 0);
 	assert_string_equal(back.origin, c.origin);
 	assert_int_equal(back.size, 42);
@@ -110,9 +112,10 @@ static void
 malformed_checkpoints_are_refused(void **state)
 {
 #define ROOT "AQIDAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-	static const char *const bad[] = {"", "x", "x\n", "x\n1\n", "x\n1\n" ROOT, "x\n\n" ROOT "\n",
-		"x\n01\n" ROOT "\n", "x\n-1\n" ROOT "\n", "x\n1 \n" ROOT "\n", "\n1\n" ROOT "\n",
-		"a b\n1\n" ROOT "\n", "x\n1\nAQID\n", "x\n9999999999999999999\n" ROOT "\n"};
+	static const char *const bad[] = {"", "x", "x\n", "x\n1\n", "x\n1\n" ROOT,
+	    "x\n\n" ROOT "\n", "x\n01\n" ROOT "\n", "x\n-1\n" ROOT "\n", "x\n1 \n" ROOT "\n",
+	    "\n1\n" ROOT "\n", "a b\n1\n" ROOT "\n", "x\n1\nAQID\n",
+	    "x\n9999999999999999999\n" ROOT "\n"};
 	struct checkpoint c;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
 		assert_int_equal(checkpoint_parse(bad[i], strlen(bad[i]), &c), -EINVAL);
@@ -125,9 +128,9 @@ base64_is_strict(void **state)
 	static const struct {
 		const char *plain, *coded;
 	} pairs[] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="},
-		{"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
-	static const char *const bad[] = {"Z", "Zg", "Zg=", "Zh==", "Zm9=", "Zg==Zg==", "=g==", "Zm 9",
-		"Zm9v\n", "Zm9vZm9v!"};
+	    {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
+	static const char *const bad[] = {
+	    "Z", "Zg", "Zg=", "Zh==", "Zm9=", "Zg==Zg==", "=g==", "Zm 9", "Zm9v\n", "Zm9vZm9v!"};
 	uint8_t bytes[16];
 	for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
 		_cleanup_buf_ struct buf out;
@@ -136,11 +139,13 @@ base64_is_strict(void **state)
 		assert_int_equal(base64_encode((const uint8_t *)pairs[i].plain, len, &out), 0);
 		assert_string_equal(buf_str(&out), pairs[i].coded);
 		assert_int_equal(
-		    base64_decode(pairs[i].coded, strlen(pairs[i].coded), bytes, sizeof(bytes)), len);
+		    base64_decode(pairs[i].coded, strlen(pairs[i].coded), bytes, sizeof(bytes)),
+		    len);
 		assert_memory_equal(bytes, pairs[i].plain, len);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-		assert_int_equal(base64_decode(bad[i], strlen(bad[i]), bytes, sizeof(bytes)), -EINVAL);
+		assert_int_equal(
+		    base64_decode(bad[i], strlen(bad[i]), bytes, sizeof(bytes)), -EINVAL);
 	assert_int_equal(base64_decode("Zm9vYmFy", 8, bytes, 5), -EINVAL);
 }
 
@@ -148,14 +153,14 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_note_signed_by_another_implementation_verifies),
-		cmocka_unit_test(any_changed_byte_of_a_note_is_refused),
-		cmocka_unit_test(a_verifier_key_is_written_as_it_was_read),
-		cmocka_unit_test(malformed_verifier_keys_are_refused),
-		cmocka_unit_test(what_is_signed_verifies_under_its_key_only),
-		cmocka_unit_test(a_checkpoint_is_read_as_it_was_written),
-		cmocka_unit_test(malformed_checkpoints_are_refused),
-		cmocka_unit_test(base64_is_strict),
+	    cmocka_unit_test(a_note_signed_by_another_implementation_verifies),
+	    cmocka_unit_test(any_changed_byte_of_a_note_is_refused),
+	    cmocka_unit_test(a_verifier_key_is_written_as_it_was_read),
+	    cmocka_unit_test(malformed_verifier_keys_are_refused),
+	    cmocka_unit_test(what_is_signed_verifies_under_its_key_only),
+	    cmocka_unit_test(a_checkpoint_is_read_as_it_was_written),
+	    cmocka_unit_test(malformed_checkpoints_are_refused),
+	    cmocka_unit_test(base64_is_strict),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

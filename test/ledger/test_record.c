@@ -27,7 +27,8 @@ a_record_is_canonical_json(void **state)
 	_cleanup_buf_ struct buf out;
 	write_one(&out, 3, "t-1", "a-1");
 	assert_string_equal(buf_str(&out),
-	    "{\"action_id\":\"a-1\",\"data\":{\"n\":1},\"event\":\"exec\",\"prev\":\"abcd0000000000000000"
+	    "{\"action_id\":\"a-1\",\"data\":{\"n\":1},\"event\":\"exec\",\"prev\":"
+	    "\"abcd0000000000000000"
 	    "00000000000000000000000000000000000000000000\",\"seq\":3,\"task\":\"t-1\","
 	    "\"time\":\"2026-01-31T09:30:00.125Z\",\"v\":1}");
 }
@@ -69,11 +70,12 @@ static void
 names_that_are_not_names_are_refused(void **state)
 {
 	static const char *const events[] = {"", "a b", "A", "a\n", "\xc3\xa9", "a\"b",
-		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
+	    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"};
 	_cleanup_buf_ struct buf out;
 	buf_init(&out, 4096);
 	for (size_t i = 0; i < ARRAY_LEN(events); i++)
-		assert_int_equal(record_write(&out, 0, prev, 0, events[i], NULL, NULL, "{}", 2), -EINVAL);
+		assert_int_equal(
+		    record_write(&out, 0, prev, 0, events[i], NULL, NULL, "{}", 2), -EINVAL);
 	assert_int_equal(record_write(&out, 0, prev, 0, "e", "", NULL, "{}", 2), -EINVAL);
 	assert_int_equal(record_write(&out, 0, prev, 0, "e", NULL, "a/b", "{}", 2), -EINVAL);
 	assert_int_equal(out.len, 0);
@@ -87,21 +89,26 @@ what_is_not_a_record_is_refused(void **state)
 {
 	static const char good[] = "{\"data\":{},\"event\":\"e\"," P ",\"seq\":0," T ",\"v\":1}";
 	static const char *const bad[] = {
-		"{}", "", "x", "{\"data\":{},\"event\":\"e\"," P ",\"seq\":0," T ",\"v\":2}",
-		"{\"data\":{},\"event\":\"e\"," P ",\"seq\":0," T "}",
-		"{\"data\":[],\"event\":\"e\"," P ",\"seq\":0," T ",\"v\":1}",
-		"{\"data\":{},\"event\":\"E\"," P ",\"seq\":0," T ",\"v\":1}",
-		"{\"data\":{},\"event\":\"e\"," P ",\"seq\":-1," T ",\"v\":1}",
-		"{\"data\":{},\"event\":\"e\"," P ",\"seq\":\"0\"," T ",\"v\":1}",
-		"{\"data\":{},\"event\":\"e\",\"prev\":\"00\",\"seq\":0," T ",\"v\":1}",
-		"{\"data\":{},\"event\":\"e\"," P ",\"seq\":0,\"time\":\"2026-13-31T09:30:00.125Z\",\"v\":1}",
-		"{\"data\":{},\"event\":\"e\"," P ",\"seq\":0,\"time\":\"2026-01-31T09:30:00Z\",\"v\":1}",
-		"{\"data\":{},\"event\":\"e\",\"extra\":1," P ",\"seq\":0," T ",\"v\":1}",
-		"{\"data\":{},\"event\":\"e\"," P ",\"seq\":0," T ",\"v\":1,\"w\":1}",
-		"{\"a\":1,\"data\":{},\"event\":\"e\"," P ",\"seq\":0," T ",\"v\":1}",
-		"{\"action_id\":\"a b\",\"data\":{},\"event\":\"e\"," P ",\"seq\":0," T ",\"v\":1}",
-		"{\"data\":{},\"event\":\"e\"," P ",\"seq\":0,\"task\":7," T ",\"v\":1}",
-		"{\"data\":{}, \"event\":\"e\"," P ",\"seq\":0," T ",\"v\":1}",
+	    "{}",
+	    "",
+	    "x",
+	    "{\"data\":{},\"event\":\"e\"," P ",\"seq\":0," T ",\"v\":2}",
+	    "{\"data\":{},\"event\":\"e\"," P ",\"seq\":0," T "}",
+	    "{\"data\":[],\"event\":\"e\"," P ",\"seq\":0," T ",\"v\":1}",
+	    "{\"data\":{},\"event\":\"E\"," P ",\"seq\":0," T ",\"v\":1}",
+	    "{\"data\":{},\"event\":\"e\"," P ",\"seq\":-1," T ",\"v\":1}",
+	    "{\"data\":{},\"event\":\"e\"," P ",\"seq\":\"0\"," T ",\"v\":1}",
+	    "{\"data\":{},\"event\":\"e\",\"prev\":\"00\",\"seq\":0," T ",\"v\":1}",
+	    "{\"data\":{},\"event\":\"e\"," P
+	    ",\"seq\":0,\"time\":\"2026-13-31T09:30:00.125Z\",\"v\":1}",
+	    "{\"data\":{},\"event\":\"e\"," P
+	    ",\"seq\":0,\"time\":\"2026-01-31T09:30:00Z\",\"v\":1}",
+	    "{\"data\":{},\"event\":\"e\",\"extra\":1," P ",\"seq\":0," T ",\"v\":1}",
+	    "{\"data\":{},\"event\":\"e\"," P ",\"seq\":0," T ",\"v\":1,\"w\":1}",
+	    "{\"a\":1,\"data\":{},\"event\":\"e\"," P ",\"seq\":0," T ",\"v\":1}",
+	    "{\"action_id\":\"a b\",\"data\":{},\"event\":\"e\"," P ",\"seq\":0," T ",\"v\":1}",
+	    "{\"data\":{},\"event\":\"e\"," P ",\"seq\":0,\"task\":7," T ",\"v\":1}",
+	    "{\"data\":{}, \"event\":\"e\"," P ",\"seq\":0," T ",\"v\":1}",
 	};
 	struct record r;
 	const char *why = NULL;
@@ -117,11 +124,11 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_record_is_canonical_json),
-		cmocka_unit_test(a_record_is_read_as_it_was_written),
-		cmocka_unit_test(times_of_all_centuries_are_read_as_the_clock_reads_them),
-		cmocka_unit_test(names_that_are_not_names_are_refused),
-		cmocka_unit_test(what_is_not_a_record_is_refused),
+	    cmocka_unit_test(a_record_is_canonical_json),
+	    cmocka_unit_test(a_record_is_read_as_it_was_written),
+	    cmocka_unit_test(times_of_all_centuries_are_read_as_the_clock_reads_them),
+	    cmocka_unit_test(names_that_are_not_names_are_refused),
+	    cmocka_unit_test(what_is_not_a_record_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -52,43 +52,43 @@ static const struct {
 	const char *kind;   /* must be */
 	const char *stays;  /* must be in the output too; NULL: nothing */
 } secrets[] = {
-	{"key AKIA" A16 " end", A16, "aws-key", "key "},
-	{"ASIA" A16, A16, "aws-key", NULL},
-	{"git clone with ghp_" a36 " now", a36, "github-token", " now"},
-	{"github_pat_11ABCDEFG0" a36, "11ABCDEFG0", "github-token", NULL},
-	{"glpat-abcdefghij0123456789", "abcdefghij", "gitlab-token", NULL},
-	{"xoxb-1234567890-abcdefghij", "1234567890", "slack-token", NULL},
-	{"https://hooks.slack.com/services/T000/B000/XXXXXXXXXXXX", "XXXX", "slack-webhook", NULL},
-	{"sk_live_abcdefghijklmnop1234", "abcdefghijkl", "stripe-key", NULL},
-	{"rk_test_abcdefghijklmnop1234", "abcdefghijkl", "stripe-key", NULL},
-	{"sk-proj-abcdefghij0123456789abcd", "abcdefghij", "api-key", NULL},
-	{"AIzaSyA-abcdefghijklmnopqrstuvwxyz012345", "SyA-abc", "google-key", NULL},
-	{"npm_" a36, a36, "npm-token", NULL},
-	{"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl rest", "eyJzdWIi", "jwt", " rest"},
-	{"Authorization: Bearer abcdef123456", "abcdef123456", "credential", NULL},
-	{"curl -H 'Authorization: Basic dXNlcjpwYXNz' https://h/", "dXNlcjpwYXNz", "credential",
-	    "https://h/"},
-	{"send Bearer abcdef.123456 on", "abcdef.123456", "bearer", " on"},
-	{"-----BEGIN RSA PRIVATE KEY-----\\nMIIE\\nabc\\n-----END RSA PRIVATE KEY-----\\nafter", "MIIE",
-	    "private-key", "after"},
-	{"-----BEGIN OPENSSH PRIVATE KEY-----\\nb3BlbnNzaC1rZXktdjE", "b3Blbn", "private-key", NULL},
-	{"password=hunter2", "hunter2", "password", NULL},
-	{"a=1&password=hunter2&b=2", "hunter2", "password", "&b=2"},
-	{"PGPASSWORD=hunter2 psql -c x", "hunter2", "password", " psql -c x"},
-	{"MYSQL_PWD=hunter2", "hunter2", "password", NULL},
-	{"AWS_SECRET_ACCESS_KEY = wJalrXUtnFEMI/K7MDENG", "wJalrXUtnFEMI", "secret-key", NULL},
-	{"db_password: \\\"hunter 2\\\" ok", "hunter 2", "password", "ok"},
-	{"{\\\"password\\\":\\\"hunter2\\\",\\\"n\\\":1}", "hunter2", "password", "\\\"n\\\":1"},
-	{"{'api_key': 'hunter2'}", "hunter2", "api-key", NULL},
-	{"password=a\\\\b\\\\c d", "b\\\\c", "password", " d"},
-	{"mysql --password hunter2 -e x", "hunter2", "password", " -e x"},
-	{"mysql --password=hunter2 -e x", "hunter2", "password", " -e x"},
-	{"Cookie: a=b; session=zzz", "zzz", "cookie", NULL},
-	{"Set-Cookie: sid=zzz\\r\\nHost: h", "zzz", "cookie", "Host: h"},
-	{"postgres://app:hunter2@db.local/crm", "hunter2", "url-password", "db.local/crm"},
-	{"https://user:p%40ss@h/x?y", "p%40ss", "url-password", "user:"},
-	{"https://abcdef0123@github.com/x", "abcdef0123", "url-token", "github.com/x"},
-	{"client_secret=abc", "=abc", "secret", NULL},
+    {"key AKIA" A16 " end", A16, "aws-key", "key "},
+    {"ASIA" A16, A16, "aws-key", NULL},
+    {"git clone with ghp_" a36 " now", a36, "github-token", " now"},
+    {"github_pat_11ABCDEFG0" a36, "11ABCDEFG0", "github-token", NULL},
+    {"glpat-abcdefghij0123456789", "abcdefghij", "gitlab-token", NULL},
+    {"xoxb-1234567890-abcdefghij", "1234567890", "slack-token", NULL},
+    {"https://hooks.slack.com/services/T000/B000/XXXXXXXXXXXX", "XXXX", "slack-webhook", NULL},
+    {"sk_live_abcdefghijklmnop1234", "abcdefghijkl", "stripe-key", NULL},
+    {"rk_test_abcdefghijklmnop1234", "abcdefghijkl", "stripe-key", NULL},
+    {"sk-proj-abcdefghij0123456789abcd", "abcdefghij", "api-key", NULL},
+    {"AIzaSyA-abcdefghijklmnopqrstuvwxyz012345", "SyA-abc", "google-key", NULL},
+    {"npm_" a36, a36, "npm-token", NULL},
+    {"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl rest", "eyJzdWIi", "jwt", " rest"},
+    {"Authorization: Bearer abcdef123456", "abcdef123456", "credential", NULL},
+    {"curl -H 'Authorization: Basic dXNlcjpwYXNz' https://h/", "dXNlcjpwYXNz", "credential",
+	"https://h/"},
+    {"send Bearer abcdef.123456 on", "abcdef.123456", "bearer", " on"},
+    {"-----BEGIN RSA PRIVATE KEY-----\\nMIIE\\nabc\\n-----END RSA PRIVATE KEY-----\\nafter", "MIIE",
+	"private-key", "after"},
+    {"-----BEGIN OPENSSH PRIVATE KEY-----\\nb3BlbnNzaC1rZXktdjE", "b3Blbn", "private-key", NULL},
+    {"password=hunter2", "hunter2", "password", NULL},
+    {"a=1&password=hunter2&b=2", "hunter2", "password", "&b=2"},
+    {"PGPASSWORD=hunter2 psql -c x", "hunter2", "password", " psql -c x"},
+    {"MYSQL_PWD=hunter2", "hunter2", "password", NULL},
+    {"AWS_SECRET_ACCESS_KEY = wJalrXUtnFEMI/K7MDENG", "wJalrXUtnFEMI", "secret-key", NULL},
+    {"db_password: \\\"hunter 2\\\" ok", "hunter 2", "password", "ok"},
+    {"{\\\"password\\\":\\\"hunter2\\\",\\\"n\\\":1}", "hunter2", "password", "\\\"n\\\":1"},
+    {"{'api_key': 'hunter2'}", "hunter2", "api-key", NULL},
+    {"password=a\\\\b\\\\c d", "b\\\\c", "password", " d"},
+    {"mysql --password hunter2 -e x", "hunter2", "password", " -e x"},
+    {"mysql --password=hunter2 -e x", "hunter2", "password", " -e x"},
+    {"Cookie: a=b; session=zzz", "zzz", "cookie", NULL},
+    {"Set-Cookie: sid=zzz\\r\\nHost: h", "zzz", "cookie", "Host: h"},
+    {"postgres://app:hunter2@db.local/crm", "hunter2", "url-password", "db.local/crm"},
+    {"https://user:p%40ss@h/x?y", "p%40ss", "url-password", "user:"},
+    {"https://abcdef0123@github.com/x", "abcdef0123", "url-token", "github.com/x"},
+    {"client_secret=abc", "=abc", "secret", NULL},
 };
 
 static void
@@ -109,14 +109,28 @@ every_kind_of_secret_is_replaced(void **state)
 }
 
 static const char *const harmless[] = {
-	"{}", "{\"x\":\"\"}", "{\"x\":\"git log --oneline\"}", "{\"x\":\"PWD=/workspace\"}", "{\"x\":\"OLDPWD=/\"}",
-	"{\"tokens\":100,\"x\":\"max_tokens=5\"}", "{\"x\":\"https://github.com/a/b:c\"}",
-	"{\"x\":\"ssh://git@github.com/a\"}", "{\"x\":\"git@github.com:acme/x.git\"}", "{\"x\":\"task-abc sk-1\"}",
-	"{\"x\":\"eyJust three.words.here\"}", "{\"x\":\"AKIA is a prefix\"}", "{\"x\":\"bearer of news\"}",
-	"{\"x\":\"-----BEGIN CERTIFICATE-----\\nMIIE\\n-----END CERTIFICATE-----\"}",
-	"{\"credential\":\"github-ro\",\"key\":\"k\"}", "{\"hash\":\"0123456789abcdef0123456789abcdef\"}",
-	"{\"x\":\"mask-risk-desk-0123456789abcdefghijklmnop\"}", "{\"password\":\"\"}", "{\"token\":12}",
-	"{\"password\":null,\"x\":[\"a\",\"b\"]}", "{\"x\":\"time: 12:30\"}", "{\"a\":{\"secretary\":\"Ann\"}}",
+    "{}",
+    "{\"x\":\"\"}",
+    "{\"x\":\"git log --oneline\"}",
+    "{\"x\":\"PWD=/workspace\"}",
+    "{\"x\":\"OLDPWD=/\"}",
+    "{\"tokens\":100,\"x\":\"max_tokens=5\"}",
+    "{\"x\":\"https://github.com/a/b:c\"}",
+    "{\"x\":\"ssh://git@github.com/a\"}",
+    "{\"x\":\"git@github.com:acme/x.git\"}",
+    "{\"x\":\"task-abc sk-1\"}",
+    "{\"x\":\"eyJust three.words.here\"}",
+    "{\"x\":\"AKIA is a prefix\"}",
+    "{\"x\":\"bearer of news\"}",
+    "{\"x\":\"-----BEGIN CERTIFICATE-----\\nMIIE\\n-----END CERTIFICATE-----\"}",
+    "{\"credential\":\"github-ro\",\"key\":\"k\"}",
+    "{\"hash\":\"0123456789abcdef0123456789abcdef\"}",
+    "{\"x\":\"mask-risk-desk-0123456789abcdefghijklmnop\"}",
+    "{\"password\":\"\"}",
+    "{\"token\":12}",
+    "{\"password\":null,\"x\":[\"a\",\"b\"]}",
+    "{\"x\":\"time: 12:30\"}",
+    "{\"a\":{\"secretary\":\"Ann\"}}",
 };
 
 static void
@@ -134,16 +148,16 @@ static const struct {
 	const char *document;
 	int replaced;
 } members[] = {
-	{"{\"password\":\"SECRET\"}", 1},
-	{"{\"DB_PASSWORD\":\"SECRET\"}", 1},
-	{"{\"X-Api-Key\":\"SECRET\"}", 1},
-	{"{\"headers\":{\"Authorization\":\"SECRET\",\"cookie\":\"SECRET\"}}", 2},
-	{"{\"token\":[\"SECRET\",{\"a\":\"SECRET\"}],\"x\":\"stays\"}", 2},
-	{"{\"argv\":[\"mysql\",\"--password\",\"SECRET\",\"stays\"]}", 1},
-	{"{\"argv\":[\"x\",\"--token\",\"SECRET\",\"--api-key\",\"SECRET\"]}", 2},
-	{"{\"a\":[[\"--secret\"],\"stays\"]}", 0},
-	{"{\"password\":1,\"x\":\"stays\"}", 0},
-	{"{\"secret\":{},\"x\":\"stays\"}", 0},
+    {"{\"password\":\"SECRET\"}", 1},
+    {"{\"DB_PASSWORD\":\"SECRET\"}", 1},
+    {"{\"X-Api-Key\":\"SECRET\"}", 1},
+    {"{\"headers\":{\"Authorization\":\"SECRET\",\"cookie\":\"SECRET\"}}", 2},
+    {"{\"token\":[\"SECRET\",{\"a\":\"SECRET\"}],\"x\":\"stays\"}", 2},
+    {"{\"argv\":[\"mysql\",\"--password\",\"SECRET\",\"stays\"]}", 1},
+    {"{\"argv\":[\"x\",\"--token\",\"SECRET\",\"--api-key\",\"SECRET\"]}", 2},
+    {"{\"a\":[[\"--secret\"],\"stays\"]}", 0},
+    {"{\"password\":1,\"x\":\"stays\"}", 0},
+    {"{\"secret\":{},\"x\":\"stays\"}", 0},
 };
 
 static void
@@ -154,7 +168,7 @@ members_whose_name_says_so_are_replaced_whole(void **state)
 		int n = redacted(members[i].document, &out);
 		if (n != members[i].replaced || strstr(buf_str(&out), "SECRET") != NULL ||
 		    (strstr(members[i].document, "stays") != NULL) !=
-		        (strstr(buf_str(&out), "stays") != NULL))
+			(strstr(buf_str(&out), "stays") != NULL))
 			fail_msg("%s → %s", members[i].document, buf_str(&out));
 		buf_done(&out);
 	}
@@ -189,8 +203,9 @@ without_a_key_nothing_is_let_through(void **state)
 static void
 any_cut_of_a_document_is_survived(void **state)
 {
-	static const char text[] = "{\"a\":[\"--password\",\"x\\\\\\\"y\"],\"b\":\"https://u:p@h -----BEGIN X "
-	                           "PRIVATE KEY-----\\n eyJ0.aaaaaaaaaaaa.b password: \\\"q\"}";
+	static const char text[] =
+	    "{\"a\":[\"--password\",\"x\\\\\\\"y\"],\"b\":\"https://u:p@h -----BEGIN X "
+	    "PRIVATE KEY-----\\n eyJ0.aaaaaaaaaaaa.b password: \\\"q\"}";
 	for (size_t i = 0; i < sizeof(text); i++) {
 		_cleanup_free_ char *exact = malloc(i + 1);
 		_cleanup_buf_ struct buf out;
@@ -204,12 +219,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(every_kind_of_secret_is_replaced),
-		cmocka_unit_test(what_is_no_secret_stays_as_it_is),
-		cmocka_unit_test(members_whose_name_says_so_are_replaced_whole),
-		cmocka_unit_test(the_same_secret_has_the_same_mark_under_one_key_only),
-		cmocka_unit_test(without_a_key_nothing_is_let_through),
-		cmocka_unit_test(any_cut_of_a_document_is_survived),
+	    cmocka_unit_test(every_kind_of_secret_is_replaced),
+	    cmocka_unit_test(what_is_no_secret_stays_as_it_is),
+	    cmocka_unit_test(members_whose_name_says_so_are_replaced_whole),
+	    cmocka_unit_test(the_same_secret_has_the_same_mark_under_one_key_only),
+	    cmocka_unit_test(without_a_key_nothing_is_let_through),
+	    cmocka_unit_test(any_cut_of_a_document_is_survived),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
