@@ -12,6 +12,7 @@
 #include "arbiter/decide.h"
 #include "arbiter/evidence.h"
 #include "arbiter/facts.h"
+#include "arbiter/review.h"
 #include "arbiter/verdict.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -54,7 +55,10 @@ claim_stored(struct arbiter *arbiter, const struct action *action)
 	_cleanup_json_ struct json *record = NULL;
 	char digest[SHA256_HEX];
 	buf_init(&text, 4 * MSG_BODY_MAX);
-	int r = store_action_claim(arbiter->store, action->id, clock_wall_ms(), &text, digest);
+	/* What was only counted (a call budget) need not wait for the disk. */
+	bool light = action->review_id[0] == '\0' && !action->leaves_sandbox;
+	int r = store_action_claim(arbiter->store, action->id, light ? STORE_KILL_SAFE : STORE_ON_DISK,
+	    clock_wall_ms(), &text, digest);
 	if (r < 0)
 		return r;
 	if (json_parse(buf_str(&text), text.len, &record, NULL) < 0 ||
@@ -110,6 +114,8 @@ claim_grant(struct arbiter *arbiter, struct action *action)
 	struct json *data = json_new_object();
 	(void)json_set_int(data, "epoch", (int64_t)arbiter->epoch.now);
 	evidence_note(arbiter, "claimed", action->task->id, action->id, data);
+	if (action->review_id[0] != '\0')
+		review_changed(arbiter, action->review_id);
 }
 
 void
@@ -219,6 +225,8 @@ on_settle(struct conn *conn, struct msg *m)
 	}
 	action_set_state(action, (enum action_state)to);
 	note_settled(arbiter, action, json_detach(m->body, "outcome"));
+	if (action->review_id[0] != '\0')
+		review_changed(arbiter, action->review_id);
 	actions_remove(&arbiter->actions, action);
 	return 0;
 }

@@ -199,7 +199,8 @@ expiry_arm(struct arbiter *arbiter)
 {
 	int64_t now = clock_wall_ms(), now_ns = clock_monotonic_ns(), wait_ms = -1;
 	for (struct action *action = arbiter->actions.first; action != NULL; action = action->next) {
-		if (action->review_id[0] == '\0' || action->state == STATE_PERFORMING)
+		if (action->review_id[0] == '\0' || action->state == STATE_PERFORMING ||
+		    action->claim_waiting)
 			continue;
 		int64_t left = MIN(action->expires_at - now, (action->deadline_ns - now_ns) / 1000000 + 1);
 		if (wait_ms < 0 || left < wait_ms)

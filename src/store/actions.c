@@ -126,7 +126,7 @@ int
 store_action_put(struct store *store, const struct store_action *action,
     const struct store_budget *budget, enum store_budget_hit *ret_hit)
 {
-	int r = db_begin(store, DB_KILL_SAFE);
+	int r = db_begin(store, STORE_KILL_SAFE);
 	if (r < 0)
 		return r;
 	return db_end(store, db_insert_action(store, action, budget, ret_hit));
@@ -169,7 +169,7 @@ store_action_move(struct store *store, const char *id, enum action_state from, e
 		return -EINVAL;
 	/* What a person decided must be on disk before it is said. */
 	bool decided = from == STATE_REVIEWING || to == STATE_REVOKED || to == STATE_INVALIDATED;
-	int r = db_begin(store, decided ? DB_DURABLE : DB_KILL_SAFE);
+	int r = db_begin(store, decided ? STORE_ON_DISK : STORE_KILL_SAFE);
 	if (r < 0)
 		return r;
 	r = action_swap(store, id, from, to, now);
@@ -204,10 +204,10 @@ claim_check(struct store *store, const char *id, int64_t now, struct buf *ret_re
 }
 
 int
-store_action_claim(struct store *store, const char *id, int64_t now, struct buf *ret_record,
-    char ret_digest[SHA256_HEX])
+store_action_claim(struct store *store, const char *id, enum store_durability durability, int64_t now,
+    struct buf *ret_record, char ret_digest[SHA256_HEX])
 {
-	int r = db_begin(store, DB_DURABLE);
+	int r = db_begin(store, durability);
 	if (r < 0)
 		return r;
 	r = claim_check(store, id, now, ret_record, ret_digest);
@@ -221,7 +221,7 @@ store_action_settle(struct store *store, const char *id, enum action_state to, i
 {
 	if (to != STATE_SUCCEEDED && to != STATE_FAILED && to != STATE_UNKNOWN)
 		return -EINVAL;
-	int r = db_begin(store, DB_KILL_SAFE);
+	int r = db_begin(store, STORE_KILL_SAFE);
 	if (r < 0)
 		return r;
 	r = action_swap(store, id, STATE_CLAIMED, to, now);
@@ -272,7 +272,7 @@ sweep_one(struct store *store, int64_t now, store_action_fn *fn, void *data)
 int
 store_sweep(struct store *store, int64_t now, store_action_fn *fn, void *data)
 {
-	int r = db_begin(store, DB_DURABLE);
+	int r = db_begin(store, STORE_ON_DISK);
 	if (r < 0)
 		return r;
 	do {
@@ -294,7 +294,7 @@ store_knows(struct store *store, const char *key)
 int
 store_remember(struct store *store, const char *key, int64_t now)
 {
-	int r = db_begin(store, DB_KILL_SAFE);
+	int r = db_begin(store, STORE_KILL_SAFE);
 	if (r < 0)
 		return r;
 	r = db_run(store, "INSERT OR IGNORE INTO seen(key, at) VALUES(?1, ?2)", "ti", key, now);

@@ -55,7 +55,7 @@ store_policy_activate(struct store *store, const char *name, const char *hash, c
     size_t len, const char *by, int64_t now, char ret_previous[SHA256_HEX])
 {
 	ret_previous[0] = '\0';
-	int r = db_begin(store, DB_DURABLE);
+	int r = db_begin(store, STORE_ON_DISK);
 	if (r < 0)
 		return r;
 	return db_end(store, activate(store, name, hash, text, len, by, now, ret_previous));
@@ -89,7 +89,7 @@ int
 store_policy_rollback(struct store *store, const char *name, const char *by, int64_t now,
     char ret_hash[SHA256_HEX], char ret_previous[SHA256_HEX])
 {
-	int r = db_begin(store, DB_DURABLE);
+	int r = db_begin(store, STORE_ON_DISK);
 	if (r < 0)
 		return r;
 	return db_end(store, rollback(store, name, by, now, ret_hash, ret_previous));

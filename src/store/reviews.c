@@ -66,7 +66,7 @@ store_review_open(struct store *store, struct store_review *review, const struct
 	int r = roles_write(review, &roles);
 	if (r < 0)
 		return r;
-	r = db_begin(store, DB_DURABLE);
+	r = db_begin(store, STORE_ON_DISK);
 	if (r < 0)
 		return r;
 	r = db_insert_action(store, &review->action, budget, ret_hit);
@@ -288,7 +288,7 @@ store_review_approve(struct store *store, const char *review_id, const struct st
 	_cleanup_json_ struct json *roles = NULL;
 	buf_init(&action_id, 256);
 	buf_init(&roles_text, 4096);
-	int r = db_begin(store, DB_DURABLE);
+	int r = db_begin(store, STORE_ON_DISK);
 	if (r < 0)
 		return r;
 	r = approve_check(store, review_id, now, &action_id, &roles_text);

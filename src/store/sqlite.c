@@ -154,15 +154,15 @@ db_text(sqlite3_stmt *stmt, int i)
 /* ---- transactions ---- */
 
 int
-db_begin(struct store *store, enum db_durability durability)
+db_begin(struct store *store, enum store_durability durability)
 {
-	if (store->synchronous != (int)durability) {
+	if (store->durability != durability) {
 		int code = sqlite3_exec(store->db,
-		    durability == DB_DURABLE ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL",
+		    durability == STORE_ON_DISK ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL",
 		    NULL, NULL, NULL);
 		if (code != SQLITE_OK)
 			return db_errno(code);
-		store->synchronous = (int)durability;
+		store->durability = durability;
 	}
 	return db_errno(sqlite3_exec(store->db, "BEGIN IMMEDIATE", NULL, NULL, NULL));
 }
@@ -202,7 +202,7 @@ static int
 store_migrate(struct store *store, struct error *err)
 {
 	int64_t version = 0;
-	int r = db_begin(store, DB_DURABLE);
+	int r = db_begin(store, STORE_ON_DISK);
 	if (r < 0)
 		return error_set_errno(err, -r, "store_failed", "store: begin");
 	r = schema_version(store, &version);
@@ -227,7 +227,7 @@ store_configure(struct store *store)
 	(void)sqlite3_extended_result_codes(store->db, 1);
 	(void)sqlite3_busy_timeout(store->db, STORE_BUSY_MS);
 	(void)sqlite3_db_config(store->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-	store->synchronous = DB_DURABLE;
+	store->durability = STORE_ON_DISK;
 	return db_errno(sqlite3_exec(store->db, setup, NULL, NULL, NULL));
 }
 

@@ -7,7 +7,7 @@
 
 struct store {
 	sqlite3 *db;
-	int synchronous; /* as the connection stands: 1 NORMAL, 2 FULL */
+	enum store_durability durability; /* as the connection stands */
 };
 
 /* A negative errno for an SQLite result code. */
@@ -21,10 +21,8 @@ int db_step(sqlite3_stmt *stmt);
 /* Runs SQL, which returns no rows. The number of rows changed, or negative errno. */
 int db_run(struct store *store, const char *sql, const char *format, ...);
 
-/* A write transaction. DURABLE: on disk before db_end returns; otherwise it survives the process
- * but perhaps not the machine. */
-enum db_durability { DB_KILL_SAFE = 1, DB_DURABLE = 2 };
-int db_begin(struct store *store, enum db_durability durability);
+/* A write transaction. */
+int db_begin(struct store *store, enum store_durability durability);
 /* Commits when RESULT is not negative, rolls back otherwise. RESULT, or the error of the commit. */
 int db_end(struct store *store, int result);
 

@@ -28,6 +28,9 @@
 
 struct store;
 
+/* What a change survives when it has returned: the death of this process, or a power cut as well. */
+enum store_durability { STORE_KILL_SAFE, STORE_ON_DISK };
+
 /* Opens or makes PATH (mode 0600), and brings its tables up to date. *RET is owned. */
 int store_open(const char *path, struct store **ret, struct error *err) MUST_CHECK;
 /* Accepts NULL; returns NULL. */
@@ -76,9 +79,9 @@ int store_action_move(struct store *store, const char *id, enum action_state fro
     enum action_state to, int64_t now, const char *comment, const char *by) MUST_CHECK;
 
 /* APPROVED → CLAIMED while NOW is before its expiry: -ETIME when it is not, -ESTALE when another
- * claim or an end came first. The digest as stored comes back for the caller's check. */
-int store_action_claim(struct store *store, const char *id, int64_t now, struct buf *ret_record,
-    char ret_digest[SHA256_HEX]) MUST_CHECK;
+ * claim or an end came first. Record and digest as stored come back for the caller's check. */
+int store_action_claim(struct store *store, const char *id, enum store_durability durability,
+    int64_t now, struct buf *ret_record, char ret_digest[SHA256_HEX]) MUST_CHECK;
 
 /* CLAIMED → TO (SUCCEEDED, FAILED or UNKNOWN), and counts the reserved calls as used. A claimed action
  * may be performing: the store does not tell the two apart. */

@@ -17,7 +17,7 @@ claim(struct store *store, const char *id, int64_t now)
 	_cleanup_buf_ struct buf record;
 	char digest[SHA256_HEX];
 	buf_init(&record, 4096);
-	int r = store_action_claim(store, id, now, &record, digest);
+	int r = store_action_claim(store, id, STORE_KILL_SAFE, now, &record, digest);
 	if (r == 0) {
 		assert_string_equal(buf_str(&record), "{\"kind\":\"exec\"}");
 		assert_string_equal(digest, "d1");
