@@ -29,6 +29,8 @@
 
 #define SECOND_INTERRUPT_NS 2000000000
 #define RETRIES_MAX 10
+#define LATER_MAX 250 /* times LATER_MS: five seconds */
+#define LATER_MS 20
 #define CAPTURE_MAX (64u << 20)
 
 enum phase { ASKED, HELD, RUNNING, ENDED };
@@ -227,66 +229,6 @@ on_done(struct session *s, struct msg *m)
 	s->phase = ENDED;
 }
 
-static void
-on_message(struct session *s, struct msg *m)
-{
-	struct error err = {0};
-	connect_settled(s->c);
-	close_handed(s);
-	if (m->type == MSG_HELD && s->phase <= HELD) {
-		on_held(s, m);
-	} else if (m->type == MSG_STARTED && s->phase <= HELD) {
-		on_started(s, m);
-	} else if (m->type == MSG_DONE && s->phase != ENDED) {
-		on_done(s, m);
-	} else if (m->type == MSG_ERROR) {
-		msg_error_read(m->body, &err);
-		end_with_error(s, &err);
-		json_free(s->result->done);
-		s->result->done = TAKE_PTR(m->body); /* it may name the action */
-	} else if (m->type != MSG_OK) {
-		error_set(&err, EPROTO, "protocol",
-		    "rf-supervisor answered with message %u out of turn", m->type);
-		end_with_error(s, &err);
-		s->abandon = true;
-	}
-}
-
-static void
-on_lost(struct session *s, int r)
-{
-	struct error err = {0};
-	if (r == -ECONNRESET && s->phase == ASKED && !s->said_anything &&
-	    s->retries++ < RETRIES_MAX) {
-		connect_done(s->c);
-		r = connect_supervisor(CONNECT_START, s->c, &err);
-		if (r >= 0)
-			r = ask(s, &err);
-		if (r >= 0)
-			return;
-	} else {
-		error_set(&err, EPIPE, "supervisor_lost",
-		    "rf-supervisor ended; the sandbox is destroyed");
-		error_remedy(&err, "see run/log in the state directory");
-	}
-	end_with_error(s, &err);
-	s->abandon = s->result->started == NULL;
-}
-
-static void
-on_socket(struct session *s)
-{
-	struct msg m = MSG_INIT;
-	int r = msg_recv(s->c->fd, MSG_DONTWAIT, &m);
-	if (r > 0)
-		on_message(s, &m);
-	else if (r == -EBADMSG)
-		on_lost(s, r);
-	else if (r != -EAGAIN && r != -EINTR)
-		on_lost(s, r);
-	msg_done(&m);
-}
-
 /* ---- signals ---- */
 
 static int
@@ -358,6 +300,104 @@ on_signals(struct session *s)
 	struct signalfd_siginfo info;
 	while (!s->abandon && read(s->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
 		on_signal(s, (int)info.ssi_signo);
+}
+
+/* ---- the conversation ---- */
+
+/* Asks again on a conversation with whoever listens now. Only where nothing can have run. */
+static int
+ask_again(struct session *s, struct error *err)
+{
+	connect_done(s->c);
+	int r = connect_supervisor(CONNECT_START, s->c, err);
+	return r < 0 ? r : ask(s, err);
+}
+
+/* Whether the request was turned away before it became an action, for a reason that passes: the
+ * supervisor is leaving, or restarts a program. */
+static bool
+is_turned_away(const struct session *s, const struct msg *m)
+{
+	struct error err = {0};
+	if (m->type != MSG_ERROR || s->phase != ASKED || json_get(m->body, "task") != NULL)
+		return false;
+	msg_error_read(m->body, &err);
+	return strcmp(err.code, "leaving") == 0 || strcmp(err.code, "not_ready") == 0;
+}
+
+/* Tries again a little later, unless a signal comes or it took too long. Whether it did. */
+static bool
+try_later(struct session *s)
+{
+	struct pollfd wait = {.fd = s->signals, .events = POLLIN};
+	struct error err = {0};
+	if (s->retries++ >= LATER_MAX)
+		return false;
+	if (poll(&wait, 1, LATER_MS) > 0)
+		on_signals(s);
+	if (!s->abandon && ask_again(s, &err) < 0) {
+		end_with_error(s, &err);
+		s->abandon = true;
+	}
+	return true;
+}
+
+static void
+on_message(struct session *s, struct msg *m)
+{
+	struct error err = {0};
+	connect_settled(s->c);
+	if (is_turned_away(s, m) && try_later(s))
+		return;
+	close_handed(s);
+	if (m->type == MSG_HELD && s->phase <= HELD) {
+		on_held(s, m);
+	} else if (m->type == MSG_STARTED && s->phase <= HELD) {
+		on_started(s, m);
+	} else if (m->type == MSG_DONE && s->phase != ENDED) {
+		on_done(s, m);
+	} else if (m->type == MSG_ERROR) {
+		msg_error_read(m->body, &err);
+		end_with_error(s, &err);
+		json_free(s->result->done);
+		s->result->done = TAKE_PTR(m->body); /* it may name the action */
+	} else if (m->type != MSG_OK) {
+		error_set(&err, EPROTO, "protocol",
+		    "rf-supervisor answered with message %u out of turn", m->type);
+		end_with_error(s, &err);
+		s->abandon = true;
+	}
+}
+
+static void
+on_lost(struct session *s, int r)
+{
+	struct error err = {0};
+	if (r == -ECONNRESET && s->phase == ASKED && !s->said_anything &&
+	    s->retries++ < RETRIES_MAX) {
+		if (ask_again(s, &err) >= 0)
+			return;
+	} else {
+		error_set(&err, EPIPE, "supervisor_lost",
+		    "rf-supervisor ended; the sandbox is destroyed");
+		error_remedy(&err, "see run/log in the state directory");
+	}
+	end_with_error(s, &err);
+	s->abandon = s->result->started == NULL;
+}
+
+static void
+on_socket(struct session *s)
+{
+	struct msg m = MSG_INIT;
+	int r = msg_recv(s->c->fd, MSG_DONTWAIT, &m);
+	if (r > 0)
+		on_message(s, &m);
+	else if (r == -EBADMSG)
+		on_lost(s, r);
+	else if (r != -EAGAIN && r != -EINTR)
+		on_lost(s, r);
+	msg_done(&m);
 }
 
 /* ---- the loop ---- */
