@@ -148,7 +148,8 @@ policy_decide(const struct policy *policy, const struct json *action, struct dec
 	risk_assess(policy, &s, ret->reversible, ret);
 	tighten_by_risk(policy, &s, ret);
 	if (ret->verdict == VERDICT_REVIEW)
-		ret->review = rule->effect == VERDICT_REVIEW ? rule->terms : policy->review_terms;
+		ret->review = rule != NULL && rule->effect == VERDICT_REVIEW ? rule->terms
+									     : policy->review_terms;
 	if (ret->verdict == VERDICT_DENY)
 		needed_for(policy, &s, m.deny, ret);
 }

@@ -5,6 +5,7 @@
  * that the rules mention, else /usr/bin/NAME. */
 #include "policy/example.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -370,6 +371,7 @@ examples_run(struct field_reader *rd, struct policy *policy, struct json *result
 	const struct node *list = tree_get(policy->tree, "tests");
 	const struct node *node = list != NULL ? list->first : NULL;
 	for (size_t i = 0; i < policy->tests_read.n; i++, node = node->next) {
+		assert(node != NULL); /* one node per example, by field_read */
 		examples[i].node = node;
 		(void)snprintf(rd->path, sizeof(rd->path), "tests[%zu]", i);
 		int r = run_example(rd, policy, &examples[i], results);

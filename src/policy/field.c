@@ -1,6 +1,7 @@
 /* Reading a tree by a field table. */
 #include "policy/field.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -526,6 +527,7 @@ check_required(struct field_reader *rd, const struct node *node, const struct sh
 int
 field_read(struct field_reader *rd, const struct node *node, const struct shape *shape, void *base)
 {
+	assert(shape != NULL);
 	if (node->type != NODE_MAP)
 		return field_error(
 		    rd, node, "expected a mapping (%s), found %s", shape->what, tree_what(node));

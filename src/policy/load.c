@@ -1,5 +1,6 @@
 /* Loading: text → tree → structs (by the field tables) → checks that need more than one field →
  * indexes → the file's own tests. Any failure frees the whole arena; there is no half-loaded policy. */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -200,6 +201,7 @@ compile_rules(struct field_reader *rd, struct policy *policy)
 	policy->n_rules = policy->rules_read.n;
 	for (size_t i = 0; i < policy->n_rules; i++, node = node->next) {
 		struct rule *rule = &policy->rules[i];
+		assert(node != NULL); /* one node per rule, by field_read */
 		rule->node = node;
 		(void)snprintf(rd->path, sizeof(rd->path), "rules[%zu]", i);
 		int r = compile_rule(rd, policy, rule);

@@ -213,18 +213,26 @@ build_model(const struct rule *rule, const char *const *texts)
 	return request;
 }
 
+/* Axes that are never left out have a text; this says so to the analyzer. */
+static const char *
+text_or_x(const char *text)
+{
+	return text != NULL ? text : "x";
+}
+
 static struct json *
 build_git(const char *const *texts)
 {
+	const char *operation = text_or_x(texts[2]), *branch = text_or_x(texts[3]);
 	struct json *request = json_new_object(), *refs = json_new_array(),
 		    *ref = json_new_object();
-	bool fetch = strcmp(texts[2], "fetch") == 0;
+	bool fetch = strcmp(operation, "fetch") == 0;
 	char name[4200];
 	(void)snprintf(name, sizeof(name), "%s%s",
-	    strncmp(texts[3], "refs/", 5) == 0 ? "" : "refs/heads/", texts[3]);
+	    strncmp(branch, "refs/", 5) == 0 ? "" : "refs/heads/", branch);
 	(void)json_set_str(ref, "name", name);
-	(void)json_set_bool(ref, "force", strcmp(texts[2], "force-push") == 0);
-	(void)json_set_bool(ref, "delete", strcmp(texts[2], "delete") == 0);
+	(void)json_set_bool(ref, "force", strcmp(operation, "force-push") == 0);
+	(void)json_set_bool(ref, "delete", strcmp(operation, "delete") == 0);
 	if (fetch)
 		json_free(ref);
 	else
@@ -351,9 +359,9 @@ static const char *
 effect_of(const struct rule *rule, const char *const *texts)
 {
 	if (rule->kind == ACTION_SQL)
-		return strcmp(texts[1], "select") == 0 ? "read" : "write";
+		return strcmp(text_or_x(texts[1]), "select") == 0 ? "read" : "write";
 	if (rule->kind == ACTION_HTTP)
-		return strcmp(texts[2], "GET") == 0 ? "read" : "write";
+		return strcmp(text_or_x(texts[2]), "GET") == 0 ? "read" : "write";
 	return rule->kind == ACTION_MODEL ? "read" : "write";
 }
 
