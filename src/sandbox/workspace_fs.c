@@ -250,7 +250,7 @@ remove_tree(int dir, const char *name, unsigned depth)
 	}
 	if (fd < 0)
 		return fd;
-	struct wsfs_names names;
+	struct wsfs_names names = {0};
 	int r = wsfs_names(fd, (size_t)-1, &names);
 	if (r < 0)
 		return r;

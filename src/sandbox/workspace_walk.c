@@ -109,7 +109,7 @@ static struct change *
 new_change(struct walk *w, enum change_kind kind, const struct stat *now, const struct stat *old)
 {
 	struct changes *out = w->out;
-	if (out->n == out->room) {
+	if (out->items == NULL || out->n == out->room) {
 		size_t room = MAX(out->room * 2, (size_t)64);
 		struct change *items = realloc(out->items, room * sizeof(*items));
 		if (items == NULL)
