@@ -59,13 +59,17 @@ make_policy(struct buf *out)
 	for (int i = 0; i < RULES; i++) {
 		(void)buf_addf(out, "  - name: rule-%d\n    why: measured\n    owner: bench\n", i);
 		if (i % 4 == 0)
-			(void)buf_addf(out, "    allow: file\n    operations: [read, write]\n"
-					    "    paths: [/srv/d%d/**]\n", i);
+			(void)buf_addf(out,
+			    "    allow: file\n    operations: [read, write]\n"
+			    "    paths: [/srv/d%d/**]\n",
+			    i);
 		else if (i % 4 == 1)
 			(void)buf_addf(out, "    deny: exec\n    program: /usr/bin/d%d\n", i);
 		else
-			(void)buf_addf(out, "    allow: exec\n    program: /usr/bin/p%d\n"
-					    "    subcommands: [status, log]\n    options: [--stat]\n", i);
+			(void)buf_addf(out,
+			    "    allow: exec\n    program: /usr/bin/p%d\n"
+			    "    subcommands: [status, log]\n    options: [--stat]\n",
+			    i);
 	}
 	if (buf_failed(out))
 		die("policy");
@@ -74,9 +78,10 @@ make_policy(struct buf *out)
 static struct json *
 make_action(void)
 {
-	static const char text[] = "{\"kind\":\"exec\",\"target\":\"/usr/bin/p199\",\"request\":"
-				   "{\"program\":\"/usr/bin/p199\",\"resolved\":\"/usr/bin/p199\","
-				   "\"argv\":[\"p199\",\"log\",\"--stat\"],\"cwd\":\"/work\",\"env\":[]}}";
+	static const char text[] =
+	    "{\"kind\":\"exec\",\"target\":\"/usr/bin/p199\",\"request\":"
+	    "{\"program\":\"/usr/bin/p199\",\"resolved\":\"/usr/bin/p199\","
+	    "\"argv\":[\"p199\",\"log\",\"--stat\"],\"cwd\":\"/work\",\"env\":[]}}";
 	struct json *action = NULL;
 	if (json_parse(text, sizeof(text) - 1, &action, NULL) < 0)
 		die("action");
@@ -97,7 +102,8 @@ report(const char *what, int64_t *ns, size_t n)
 {
 	qsort(ns, n, sizeof(*ns), compare);
 	(void)printf("%-34s p50 %8.2f us   p90 %8.2f us   p99 %8.2f us   (%zu)\n", what,
-	    (double)ns[n / 2] / 1e3, (double)ns[n * 9 / 10] / 1e3, (double)ns[n * 99 / 100] / 1e3, n);
+	    (double)ns[n / 2] / 1e3, (double)ns[n * 9 / 10] / 1e3, (double)ns[n * 99 / 100] / 1e3,
+	    n);
 }
 
 /* ---- the arbiter ---- */
@@ -157,7 +163,8 @@ propose(struct arbiter *a, const struct json *body, int policy_fd, const char *e
 		struct buf text;
 		buf_init(&text, MSG_BODY_MAX);
 		(void)!json_write(m.body, &text);
-		(void)fprintf(stderr, "bench_decide: unexpected answer %u: %s\n", m.type, buf_str(&text));
+		(void)fprintf(
+		    stderr, "bench_decide: unexpected answer %u: %s\n", m.type, buf_str(&text));
 		exit(1);
 	}
 	struct json *verdict = TAKE_PTR(m.body);
@@ -175,7 +182,8 @@ settle(struct arbiter *a, const struct json *verdict)
 	(void)json_set_str(body, "action_id", json_get_str(verdict, "action_id", ""));
 	if (msg_send(a->supervisor, MSG_CLAIM, 2, body, NULL, 0) < 0)
 		die("claim");
-	if (msg_recv(a->ledger, 0, &m) != 1 || msg_send(a->ledger, MSG_APPENDED, m.serial, ack, NULL, 0) < 0)
+	if (msg_recv(a->ledger, 0, &m) != 1 ||
+	    msg_send(a->ledger, MSG_APPENDED, m.serial, ack, NULL, 0) < 0)
 		die("ledger");
 	msg_done(&m);
 	if (msg_recv(a->supervisor, 0, &m) != 1 || m.type != MSG_CLAIMED)
@@ -211,7 +219,8 @@ measure_in_process(const struct bench *b, const struct json *action, size_t roun
 	struct error err;
 	struct decision decision;
 	int64_t *ns = calloc(rounds, sizeof(*ns));
-	if (ns == NULL || policy_load(buf_str(&b->policy), b->policy.len, "bench.yaml", &policy, &err) < 0)
+	if (ns == NULL ||
+	    policy_load(buf_str(&b->policy), b->policy.len, "bench.yaml", &policy, &err) < 0)
 		die(err.message);
 	for (size_t i = 0; i < rounds; i++) {
 		int64_t start = clock_monotonic_ns();
@@ -236,8 +245,8 @@ activate(const struct bench *b, struct arbiter *a)
 	if (fd < 0 || getsockname(b->listener, (struct sockaddr *)&address, &len) < 0 ||
 	    connect(fd, (struct sockaddr *)&address, len) < 0)
 		die("connect");
-	if (msg_send(fd, MSG_POLICY_ACTIVATE, 1, NULL, &b->policy_fd, 1) < 0 || msg_recv(fd, 0, &m) != 1 ||
-	    m.type != MSG_POLICY_STATE)
+	if (msg_send(fd, MSG_POLICY_ACTIVATE, 1, NULL, &b->policy_fd, 1) < 0 ||
+	    msg_recv(fd, 0, &m) != 1 || m.type != MSG_POLICY_STATE)
 		die("activate");
 	msg_done(&m);
 	(void)close(fd);
@@ -251,8 +260,8 @@ static void
 measure_socket(const struct bench *b, const struct json *action, size_t rounds, int policy_fd)
 {
 	struct arbiter a;
-	_cleanup_json_ struct json *body =
-	    policy_fd >= 0 ? proposal(action, "file", "bench.yaml") : proposal(action, "name", "bench");
+	_cleanup_json_ struct json *body = policy_fd >= 0 ? proposal(action, "file", "bench.yaml")
+							  : proposal(action, "name", "bench");
 	int64_t *ns = calloc(rounds, sizeof(*ns));
 	if (ns == NULL)
 		die("memory");
@@ -265,8 +274,9 @@ measure_socket(const struct bench *b, const struct json *action, size_t rounds, 
 		ns[i < 100 ? 0 : i - 100] = clock_monotonic_ns() - start;
 		settle(&a, verdict);
 	}
-	report(policy_fd >= 0 ? "propose to verdict, policy file" : "propose to verdict, active policy", ns,
-	    rounds);
+	report(policy_fd >= 0 ? "propose to verdict, policy file"
+			      : "propose to verdict, active policy",
+	    ns, rounds);
 	arbiter_stop(&a);
 	free(ns);
 }
@@ -332,8 +342,9 @@ measure_start(const struct bench *b)
 		struct arbiter a;
 		int64_t start = clock_monotonic_ns();
 		arbiter_start(b, &a);
-		_cleanup_json_ struct json *verdict = propose(&a, body, -1, "approved");
+		struct json *verdict = propose(&a, body, -1, "approved");
 		ns[i] = clock_monotonic_ns() - start;
+		json_free(verdict);
 		arbiter_stop(&a);
 	}
 	report("exec to first verdict, built-in", ns, STARTS);
@@ -361,14 +372,16 @@ setup(struct bench *b)
 		die("setup");
 	make_policy(&b->policy);
 	b->policy_fd = memfd_create("policy", MFD_CLOEXEC);
-	if (b->policy_fd < 0 || write(b->policy_fd, b->policy.data, b->policy.len) != (ssize_t)b->policy.len)
+	if (b->policy_fd < 0 ||
+	    write(b->policy_fd, b->policy.data, b->policy.len) != (ssize_t)b->policy.len)
 		die("memfd");
 }
 
 static void
 teardown(struct bench *b)
 {
-	static const char *const files[] = {"digest.key", "store.db", "store.db-wal", "store.db-shm"};
+	static const char *const files[] = {
+	    "digest.key", "store.db", "store.db-wal", "store.db-shm"};
 	for (size_t i = 0; i < ARRAY_LEN(files); i++)
 		(void)unlinkat(b->state, files[i], 0);
 	(void)rmdir(b->directory);

@@ -131,8 +131,8 @@ void
 action_set_state(struct action *action, enum action_state to)
 {
 	assert(action_can_go(action->state, to));
-	log_event(LOG_DEBUG, "action", "id", action->id, "from", action_state_name(action->state), "to",
-	    action_state_name(to), NULL);
+	log_event(LOG_DEBUG, "action", "id", action->id, "from", action_state_name(action->state),
+	    "to", action_state_name(to), NULL);
 	action->state = to;
 }
 

@@ -38,12 +38,13 @@ struct action {
 	enum action_state state; /* write it with action_set_state only */
 	uint32_t serial;         /* of its MSG_PROPOSE */
 	uid_t requester;
-	struct json *record;   /* owned: as proposed and completed by us (action/action.h) */
-	struct json *decision; /* owned: what was decided, for the verdict that comes after a review */
+	struct json *record; /* owned: as proposed and completed by us (action/action.h) */
+	struct json
+	    *decision; /* owned: what was decided, for the verdict that comes after a review */
 	char digest[SHA256_HEX];
 	struct generation *generation; /* counted reference */
 	uint64_t epoch;                /* kill epoch at proposal */
-	bool leaves_sandbox; /* its effect: records must be on disk before it */
+	bool leaves_sandbox;           /* its effect: records must be on disk before it */
 	bool stored;
 	bool stale;          /* the policy changed since it was decided */
 	unsigned unrecorded; /* records that the ledger has not acknowledged */
@@ -51,7 +52,8 @@ struct action {
 	uint32_t claim_serial;
 	char review_id[REVIEW_ID]; /* "" when nobody reviews it */
 	int64_t expires_at;        /* wall ms; 0: never */
-	int64_t deadline_ns;       /* the same on the monotonic clock: a clock set back does not extend it */
+	int64_t
+	    deadline_ns; /* the same on the monotonic clock: a clock set back does not extend it */
 	struct action *chain;
 	struct action *next, *prev; /* oldest first */
 };

@@ -19,11 +19,13 @@ activation_allowed(struct arbiter *arbiter, uid_t uid, struct error *err)
 {
 	if (arbiter_people(arbiter, err) == NULL || arbiter_store(arbiter, err) == NULL)
 		return -EIO;
-	if (uid == 0 || uid == arbiter->own_uid || people_has_role(arbiter->people, uid, "operator") ||
+	if (uid == 0 || uid == arbiter->own_uid ||
+	    people_has_role(arbiter->people, uid, "operator") ||
 	    people_has_role(arbiter->people, uid, "platform"))
 		return 0;
 	return error_set(err, EACCES, "policy_not_yours",
-	    "you (uid %u) may not change policies: that needs role platform or operator", (unsigned)uid);
+	    "you (uid %u) may not change policies: that needs role platform or operator",
+	    (unsigned)uid);
 }
 
 static void
@@ -44,7 +46,8 @@ policy_changed(struct arbiter *arbiter, const char *name, const char *hash)
 	generations_forget_name(&arbiter->generations, name);
 	for (struct action *action = arbiter->actions.first; action != NULL; action = next) {
 		next = action->next;
-		if (action->state == STATE_PERFORMING || strcmp(action->generation->name, name) != 0 ||
+		if (action->state == STATE_PERFORMING ||
+		    strcmp(action->generation->name, name) != 0 ||
 		    strcmp(action->generation->hash, hash) == 0)
 			continue;
 		if (action->review_id[0] == '\0')
@@ -57,8 +60,8 @@ policy_changed(struct arbiter *arbiter, const char *name, const char *hash)
 
 /* Records the switch, applies it, and answers. */
 static void
-switched(struct client *client, uint32_t serial, const char *event, const char *name, const char *hash,
-    const char *previous)
+switched(struct client *client, uint32_t serial, const char *event, const char *name,
+    const char *hash, const char *previous)
 {
 	char by[ROLE_NAME_MAX + 1];
 	actor_name(client, by, sizeof(by));
@@ -88,7 +91,8 @@ read_policy(struct arbiter *arbiter, struct msg *m, struct buf *text, struct gen
 	_cleanup_close_ int fd = msg_take_fd(m, 0);
 	const char *file = json_get_str(m->body, "file", json_get_str(m->body, "name", "policy"));
 	if (fd < 0)
-		return error_set(err, EINVAL, "policy_missing", "activate: no policy file came along");
+		return error_set(
+		    err, EINVAL, "policy_missing", "activate: no policy file came along");
 	log_escape(file, strlen(file), label, sizeof(label));
 	int r = generation_file_text(fd, label, text, err);
 	if (r < 0)
@@ -101,13 +105,16 @@ check_name(const struct generation *generation, const struct msg *m, struct erro
 {
 	const char *wanted = json_get_str(m->body, "name", generation->name);
 	if (generation->name[0] == '\0')
-		return error_set(err, EINVAL, "policy_unnamed", "activate: the policy has no name:");
+		return error_set(
+		    err, EINVAL, "policy_unnamed", "activate: the policy has no name:");
 	if (strcmp(wanted, generation->name) != 0)
 		return error_set(err, EINVAL, "policy_name_differs",
-		    "activate: the file's name: is \"%s\", not what was asked for", generation->name);
+		    "activate: the file's name: is \"%s\", not what was asked for",
+		    generation->name);
 	if (policy_builtin(generation->name) != NULL)
 		return error_set(err, EEXIST, "policy_builtin",
-		    "activate: \"%s\" is a built-in policy; give yours another name", generation->name);
+		    "activate: \"%s\" is a built-in policy; give yours another name",
+		    generation->name);
 	if (generation->missing != NULL)
 		return error_set(err, EOPNOTSUPP, "policy_not_enforceable",
 		    "activate: this build cannot enforce policy %s: %s", generation->name,
@@ -131,13 +138,14 @@ activate(struct client *client, struct msg *m, struct error *err)
 	r = check_name(generation, m, err);
 	if (r == 0) {
 		actor_name(client, by, sizeof(by));
-		r = store_policy_activate(arbiter->store, generation->name, generation->hash, buf_str(&text),
-		    text.len, by, clock_wall_ms(), previous);
+		r = store_policy_activate(arbiter->store, generation->name, generation->hash,
+		    buf_str(&text), text.len, by, clock_wall_ms(), previous);
 		if (r < 0)
 			error_set_errno(err, -r, "store_failed", "store: activating a policy");
 	}
 	if (r == 0)
-		switched(client, m->serial, "policy-activated", generation->name, generation->hash, previous);
+		switched(client, m->serial, "policy-activated", generation->name, generation->hash,
+		    previous);
 	generation_unref(generation);
 	return r;
 }
@@ -165,7 +173,8 @@ rollback(struct client *client, const struct msg *m, struct error *err)
 	actor_name(client, by, sizeof(by));
 	r = store_policy_rollback(arbiter->store, name, by, clock_wall_ms(), hash, previous);
 	if (r == -ENOENT)
-		return error_set(err, ENOENT, "policy_unknown", "no policy is active under that name");
+		return error_set(
+		    err, ENOENT, "policy_unknown", "no policy is active under that name");
 	if (r == -ENODATA)
 		return error_set(err, ENODATA, "policy_first",
 		    "there is no generation of this policy before the active one");
@@ -210,9 +219,9 @@ on_policy_history(struct conn *conn, struct msg *m)
 	struct error err = {.code = ""};
 	struct json *list = json_new_array();
 	struct store *store = arbiter_store(client->arbiter, &err);
-	int r = store == NULL ? -EIO
-			      : store_policy_history(
-				    store, json_get_str(m->body, "name", NULL), on_generation, list);
+	int r = store == NULL
+	    ? -EIO
+	    : store_policy_history(store, json_get_str(m->body, "name", NULL), on_generation, list);
 	if (r < 0) {
 		if (store != NULL)
 			error_set_errno(&err, -r, "store_failed", "store: reading generations");

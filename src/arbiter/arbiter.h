@@ -56,7 +56,7 @@ struct arbiter {
 	struct people *people; /* NULL until first needed */
 	struct store *store;   /* NULL until first needed */
 	bool have_key;
-	uint8_t key[SHA256_BYTES]; /* of the action digests */
+	uint8_t key[SHA256_BYTES];                      /* of the action digests */
 	struct pending_record *records, **records_tail; /* sent to the ledger, not acknowledged */
 	struct kill_wait *kills;
 	struct timer *expiry; /* the next review to expire */

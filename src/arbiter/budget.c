@@ -20,16 +20,17 @@ budget_of(const struct generation *generation, const struct json *record, const 
 	(void)snprintf(ret->day_key, sizeof(ret->day_key), "day/%.10s/%s/%.128s", day, name,
 	    json_get_str(record, "tenant", uid));
 	ret->store = (struct store_budget){
-		.task_key = ret->task_key,
-		.per_task = generation->calls_per_task,
-		.day_key = ret->day_key,
-		.per_day = generation->calls_per_day,
+	    .task_key = ret->task_key,
+	    .per_task = generation->calls_per_task,
+	    .day_key = ret->day_key,
+	    .per_day = generation->calls_per_day,
 	};
 	return true;
 }
 
 void
-budget_reason(const struct generation *generation, enum store_budget_hit hit, char *ret, size_t size)
+budget_reason(
+    const struct generation *generation, enum store_budget_hit hit, char *ret, size_t size)
 {
 	if (hit == BUDGET_TASK)
 		(void)snprintf(ret, size, "the budget of %lld calls for this task is used up",

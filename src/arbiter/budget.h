@@ -20,5 +20,5 @@ struct budget {
 bool budget_of(const struct generation *generation, const struct json *record, const char *task,
     uid_t requester, int64_t now, struct budget *ret);
 /* One line for people about the budget that is used up. */
-void budget_reason(const struct generation *generation, enum store_budget_hit hit, char *ret,
-    size_t size);
+void budget_reason(
+    const struct generation *generation, enum store_budget_hit hit, char *ret, size_t size);

@@ -26,14 +26,15 @@ static const char changed_comment[] = "what is to be done is not what was decide
 static bool
 is_killed(const struct arbiter *arbiter, const struct action *action)
 {
-	return action->epoch < arbiter->epoch.all || epoch_task_killed(&arbiter->epoch, action->task->id);
+	return action->epoch < arbiter->epoch.all ||
+	    epoch_task_killed(&arbiter->epoch, action->task->id);
 }
 
 static bool
 is_expired(const struct action *action)
 {
 	return action->expires_at != 0 &&
-	       (clock_wall_ms() >= action->expires_at || clock_monotonic_ns() >= action->deadline_ns);
+	    (clock_wall_ms() >= action->expires_at || clock_monotonic_ns() >= action->deadline_ns);
 }
 
 /* Whether RECORD is what ACTION's digest was made over. */
@@ -43,7 +44,7 @@ digest_holds(struct arbiter *arbiter, const struct action *action, const struct 
 	char digest[SHA256_HEX];
 	const uint8_t *key = arbiter_key(arbiter, /* err= */ NULL);
 	return key != NULL && action_digest(record, key, SHA256_BYTES, digest) == 0 &&
-	       strcmp(digest, action->digest) == 0;
+	    strcmp(digest, action->digest) == 0;
 }
 
 /* Swaps APPROVED → CLAIMED in the store and checks what it holds. 0, -EBADMSG if that is not what was
@@ -57,8 +58,8 @@ claim_stored(struct arbiter *arbiter, const struct action *action)
 	buf_init(&text, 4 * MSG_BODY_MAX);
 	/* What was only counted (a call budget) need not wait for the disk. */
 	bool light = action->review_id[0] == '\0' && !action->leaves_sandbox;
-	int r = store_action_claim(arbiter->store, action->id, light ? STORE_KILL_SAFE : STORE_ON_DISK,
-	    clock_wall_ms(), &text, digest);
+	int r = store_action_claim(arbiter->store, action->id,
+	    light ? STORE_KILL_SAFE : STORE_ON_DISK, clock_wall_ms(), &text, digest);
 	if (r < 0)
 		return r;
 	if (json_parse(buf_str(&text), text.len, &record, NULL) < 0 ||
@@ -80,7 +81,8 @@ claim_refused(struct arbiter *arbiter, struct action *action, int r)
 {
 	if (r == -EBADMSG) {
 		/* Stored as claimed, but not performed. */
-		int closed = store_action_settle(arbiter->store, action->id, STATE_FAILED, clock_wall_ms());
+		int closed =
+		    store_action_settle(arbiter->store, action->id, STATE_FAILED, clock_wall_ms());
 		if (closed < 0)
 			log_event(LOG_ERROR, "store-failed", "reason", strerror(-closed), NULL);
 		action->stored = false;
@@ -88,7 +90,8 @@ claim_refused(struct arbiter *arbiter, struct action *action, int r)
 		return;
 	}
 	if (r == -ETIME) {
-		(void)action_end(arbiter, action, STATE_EXPIRED, "review-expired", "it expired", NULL);
+		(void)action_end(
+		    arbiter, action, STATE_EXPIRED, "review-expired", "it expired", NULL);
 		return;
 	}
 	log_event(LOG_ERROR, "claim-failed", "action", action->id, "reason", strerror(-r), NULL);
@@ -128,12 +131,14 @@ claim_finish(struct arbiter *arbiter, struct action *action)
 		return;
 	}
 	if (is_expired(action)) {
-		(void)action_end(arbiter, action, STATE_EXPIRED, "review-expired", "it expired", NULL);
+		(void)action_end(
+		    arbiter, action, STATE_EXPIRED, "review-expired", "it expired", NULL);
 		return;
 	}
 	if (action->stale) {
 		if (!decide_again(arbiter, action))
-			end_invalidated(arbiter, action, "its policy changed, and no longer allows it as it is");
+			end_invalidated(arbiter, action,
+			    "its policy changed, and no longer allows it as it is");
 		return; /* or the claim waits for the record of the new decision */
 	}
 	if (!digest_holds(arbiter, action, action->record)) {
@@ -160,12 +165,14 @@ int
 on_claim(struct conn *conn, struct msg *m)
 {
 	struct arbiter *arbiter = conn_data(conn);
-	struct action *action = actions_find(&arbiter->actions, json_get_str(m->body, "action_id", ""));
+	struct action *action =
+	    actions_find(&arbiter->actions, json_get_str(m->body, "action_id", ""));
 	if (action == NULL)
 		return claim_refuse(conn, m->serial, "action_unknown",
 		    "no such action waits here; it ended, or the arbiter was restarted");
 	if (action->claim_waiting || action->state == STATE_PERFORMING)
-		return claim_refuse(conn, m->serial, "action_claimed", "this action was claimed before");
+		return claim_refuse(
+		    conn, m->serial, "action_claimed", "this action was claimed before");
 	if (action->state != STATE_APPROVED) {
 		verdict_send(arbiter, action, m->serial, "it is not approved");
 		return 0;
@@ -186,9 +193,11 @@ int
 on_withdraw(struct conn *conn, struct msg *m)
 {
 	struct arbiter *arbiter = conn_data(conn);
-	struct action *action = actions_find(&arbiter->actions, json_get_str(m->body, "action_id", ""));
+	struct action *action =
+	    actions_find(&arbiter->actions, json_get_str(m->body, "action_id", ""));
 	if (action != NULL && action->state != STATE_PERFORMING)
-		(void)action_end(arbiter, action, STATE_REVOKED, "revoked", "its requester left", NULL);
+		(void)action_end(
+		    arbiter, action, STATE_REVOKED, "revoked", "its requester left", NULL);
 	return 0;
 }
 
@@ -206,7 +215,8 @@ int
 on_settle(struct conn *conn, struct msg *m)
 {
 	struct arbiter *arbiter = conn_data(conn);
-	struct action *action = actions_find(&arbiter->actions, json_get_str(m->body, "action_id", ""));
+	struct action *action =
+	    actions_find(&arbiter->actions, json_get_str(m->body, "action_id", ""));
 	int to = action_state_parse(json_get_str(m->body, "state", ""));
 	if (to != STATE_SUCCEEDED && to != STATE_FAILED && to != STATE_UNKNOWN)
 		return -EPROTO;
@@ -214,14 +224,16 @@ on_settle(struct conn *conn, struct msg *m)
 		return 0; /* it ended before: revoked, or of an earlier arbiter */
 	if (action->state != STATE_PERFORMING) {
 		/* Never claimed, so nothing was performed. */
-		(void)action_end(arbiter, action, STATE_REVOKED, "revoked", "its requester gave it up", NULL);
+		(void)action_end(
+		    arbiter, action, STATE_REVOKED, "revoked", "its requester gave it up", NULL);
 		return 0;
 	}
 	if (action->stored) {
 		int r = store_action_settle(
 		    arbiter->store, action->id, (enum action_state)to, clock_wall_ms());
 		if (r < 0)
-			log_event(LOG_ERROR, "store-failed", "action", action->id, "reason", strerror(-r), NULL);
+			log_event(LOG_ERROR, "store-failed", "action", action->id, "reason",
+			    strerror(-r), NULL);
 	}
 	action_set_state(action, (enum action_state)to);
 	note_settled(arbiter, action, json_detach(m->body, "outcome"));

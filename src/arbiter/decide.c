@@ -66,7 +66,8 @@ task_identify(struct arbiter *arbiter, struct proposal *p, struct error *err)
 	if (p->task == NULL)
 		return error_set(err, EAGAIN, "too_many_tasks", "too many tasks are running");
 	if (p->task->owner != p->requester)
-		return error_set(err, EACCES, "task_not_yours", "task %s belongs to another user", given);
+		return error_set(
+		    err, EACCES, "task_not_yours", "task %s belongs to another user", given);
 	return json_set_str(p->record, "task", p->task->id);
 }
 
@@ -81,7 +82,8 @@ policy_find(struct arbiter *arbiter, struct proposal *p, struct msg *m, struct e
 	const char *file = json_get_str(policy, "file", NULL);
 	_cleanup_close_ int fd = msg_take_fd(m, 0);
 	if (file == NULL || fd < 0)
-		return error_set(err, EINVAL, "policy_missing", "a proposal names a policy or brings a file");
+		return error_set(
+		    err, EINVAL, "policy_missing", "a proposal names a policy or brings a file");
 	log_escape(file, strlen(file), label, sizeof(label));
 	return generation_read(&arbiter->generations, fd, label, &p->generation, err);
 }
@@ -91,9 +93,11 @@ static int
 policy_check(const struct arbiter *arbiter, const struct generation *generation, struct error *err)
 {
 	if (generation->missing != NULL) {
-		error_set(err, EOPNOTSUPP, "policy_not_enforceable", "this build cannot enforce policy %s: %s",
-		    generation->name, generation->missing);
-		error_remedy(err, "remove those rules or settings, or see ringfence policy capabilities");
+		error_set(err, EOPNOTSUPP, "policy_not_enforceable",
+		    "this build cannot enforce policy %s: %s", generation->name,
+		    generation->missing);
+		error_remedy(
+		    err, "remove those rules or settings, or see ringfence policy capabilities");
 		return -EOPNOTSUPP;
 	}
 	if (arbiter->rootless && generation->two_people)
@@ -108,7 +112,8 @@ proposal_read(struct arbiter *arbiter, struct msg *m, struct proposal *p, struct
 	p->serial = m->serial;
 	p->record = json_detach(m->body, "action");
 	if (uid < 0 || uid >= UINT32_MAX)
-		return error_set(err, EINVAL, "requester_missing", "a proposal names its requester_uid");
+		return error_set(
+		    err, EINVAL, "requester_missing", "a proposal names its requester_uid");
 	p->requester = (uid_t)uid;
 	if (arbiter->actions.n_actions >= ACTIONS_MAX)
 		return error_set(err, EAGAIN, "too_many_actions", "too many actions are under way");
@@ -232,7 +237,8 @@ reserve(struct arbiter *arbiter, struct proposal *p, struct error *err)
 	    (p->decision.verdict == VERDICT_ALLOW && !limited && !action->leaves_sandbox))
 		return 0;
 	enum store_budget_hit hit = BUDGET_OK;
-	int r = review_store(arbiter, action, &p->decision, limited ? &budget.store : NULL, now, &hit, err);
+	int r = review_store(
+	    arbiter, action, &p->decision, limited ? &budget.store : NULL, now, &hit, err);
 	if (r == -EDQUOT) {
 		char reason[DECISION_REASON_MAX];
 		budget_reason(action->generation, hit, reason, sizeof(reason));
@@ -243,9 +249,9 @@ reserve(struct arbiter *arbiter, struct proposal *p, struct error *err)
 }
 
 static const enum action_state state_after[] = {
-	[VERDICT_DENY] = STATE_DENIED,
-	[VERDICT_REVIEW] = STATE_REVIEWING,
-	[VERDICT_ALLOW] = STATE_APPROVED,
+    [VERDICT_DENY] = STATE_DENIED,
+    [VERDICT_REVIEW] = STATE_REVIEWING,
+    [VERDICT_ALLOW] = STATE_APPROVED,
 };
 
 /* The verdict goes out first: the supervisor builds the sandbox while the ledger writes. That is safe

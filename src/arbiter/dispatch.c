@@ -24,24 +24,24 @@
 #define SMALL (16 * 1024)
 
 static const struct route routes[] = {
-	{MSG_PROPOSE, SUPERVISOR, 0, MSG_BODY_MAX, 1, on_propose},
-	{MSG_CLAIM, SUPERVISOR, 0, MSG_BODY_MAX, 0, on_claim},
-	{MSG_SETTLE, SUPERVISOR, 0, MSG_BODY_MAX, 0, on_settle},
-	{MSG_WITHDRAW, SUPERVISOR, 0, SMALL, 0, on_withdraw},
-	{MSG_KILLED, SUPERVISOR, 0, SMALL, 0, on_killed},
-	{MSG_APPENDED, LEDGER, 0, SMALL, 0, on_ledger_appended},
-	{MSG_ERROR, LEDGER, 0, SMALL, 0, on_ledger_error},
-	{MSG_REVIEW_LIST, PEOPLE, 0, SMALL, 0, on_review_list},
-	{MSG_REVIEW_SHOW, PEOPLE, 0, SMALL, 0, on_review_show},
-	{MSG_REVIEW_APPROVE, PEOPLE, 0, SMALL, 0, on_review_approve},
-	{MSG_REVIEW_DENY, PEOPLE, 0, SMALL, 0, on_review_deny},
-	{MSG_REVIEW_WATCH, PEOPLE, 0, SMALL, 0, on_review_watch},
-	{MSG_KILL, PEOPLE, 0, SMALL, 0, on_kill},
-	{MSG_TASKS, PEOPLE, 0, SMALL, 0, on_tasks},
-	{MSG_POLICY_ACTIVATE, PEOPLE, 0, SMALL, 1, on_policy_activate},
-	{MSG_POLICY_ROLLBACK, PEOPLE, 0, SMALL, 0, on_policy_rollback},
-	{MSG_POLICY_HISTORY, PEOPLE, 0, SMALL, 0, on_policy_history},
-	{.handle = NULL},
+    {MSG_PROPOSE, SUPERVISOR, 0, MSG_BODY_MAX, 1, on_propose},
+    {MSG_CLAIM, SUPERVISOR, 0, MSG_BODY_MAX, 0, on_claim},
+    {MSG_SETTLE, SUPERVISOR, 0, MSG_BODY_MAX, 0, on_settle},
+    {MSG_WITHDRAW, SUPERVISOR, 0, SMALL, 0, on_withdraw},
+    {MSG_KILLED, SUPERVISOR, 0, SMALL, 0, on_killed},
+    {MSG_APPENDED, LEDGER, 0, SMALL, 0, on_ledger_appended},
+    {MSG_ERROR, LEDGER, 0, SMALL, 0, on_ledger_error},
+    {MSG_REVIEW_LIST, PEOPLE, 0, SMALL, 0, on_review_list},
+    {MSG_REVIEW_SHOW, PEOPLE, 0, SMALL, 0, on_review_show},
+    {MSG_REVIEW_APPROVE, PEOPLE, 0, SMALL, 0, on_review_approve},
+    {MSG_REVIEW_DENY, PEOPLE, 0, SMALL, 0, on_review_deny},
+    {MSG_REVIEW_WATCH, PEOPLE, 0, SMALL, 0, on_review_watch},
+    {MSG_KILL, PEOPLE, 0, SMALL, 0, on_kill},
+    {MSG_TASKS, PEOPLE, 0, SMALL, 0, on_tasks},
+    {MSG_POLICY_ACTIVATE, PEOPLE, 0, SMALL, 1, on_policy_activate},
+    {MSG_POLICY_ROLLBACK, PEOPLE, 0, SMALL, 0, on_policy_rollback},
+    {MSG_POLICY_HISTORY, PEOPLE, 0, SMALL, 0, on_policy_history},
+    {.handle = NULL},
 };
 
 static void
@@ -96,7 +96,8 @@ on_person(int fd, void *data)
 	}
 	client->arbiter = arbiter;
 	client->uid = uid;
-	if (conn_new(arbiter->loop, fd, PEER_PEOPLE, routes, on_client_closed, client, &client->conn) < 0) {
+	if (conn_new(arbiter->loop, fd, PEER_PEOPLE, routes, on_client_closed, client,
+		&client->conn) < 0) {
 		free(client);
 		return;
 	}
@@ -110,14 +111,16 @@ on_person(int fd, void *data)
 int
 dispatch_start(struct arbiter *arbiter, struct error *err)
 {
-	int r = conn_new(arbiter->loop, SPAWN_SUPERVISOR, PEER_SUPERVISOR, routes, on_supervisor_closed,
-	    arbiter, &arbiter->supervisor);
+	int r = conn_new(arbiter->loop, SPAWN_SUPERVISOR, PEER_SUPERVISOR, routes,
+	    on_supervisor_closed, arbiter, &arbiter->supervisor);
 	if (r == 0)
-		r = conn_new(arbiter->loop, SPAWN_PEER, PEER_LEDGER, routes, on_ledger_closed, arbiter,
-		    &arbiter->ledger);
+		r = conn_new(arbiter->loop, SPAWN_PEER, PEER_LEDGER, routes, on_ledger_closed,
+		    arbiter, &arbiter->ledger);
 	if (r == 0)
-		r = conn_accept(arbiter->loop, SPAWN_LISTENER, on_person, arbiter, &arbiter->listener);
+		r = conn_accept(
+		    arbiter->loop, SPAWN_LISTENER, on_person, arbiter, &arbiter->listener);
 	if (r < 0)
-		return error_set_errno(err, -r, "start_failed", "serving the supervisor's descriptors");
+		return error_set_errno(
+		    err, -r, "start_failed", "serving the supervisor's descriptors");
 	return 0;
 }

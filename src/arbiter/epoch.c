@@ -64,7 +64,8 @@ read_tasks(struct epoch *epoch, const char *text)
 		char id[UUID_TEXT];
 		const char *end = strchr(text, '\n');
 		if (end == NULL || end - text != (ptrdiff_t)(sizeof(prefix) - 1 + UUID_TEXT - 1) ||
-		    strncmp(text, prefix, sizeof(prefix) - 1) != 0 || epoch->n_tasks == EPOCH_TASKS_MAX)
+		    strncmp(text, prefix, sizeof(prefix) - 1) != 0 ||
+		    epoch->n_tasks == EPOCH_TASKS_MAX)
 			return false;
 		memcpy(id, text + sizeof(prefix) - 1, UUID_TEXT - 1);
 		id[UUID_TEXT - 1] = '\0';
@@ -95,20 +96,22 @@ epoch_read(struct epoch *epoch, const char *path, struct error *err)
 	if (r == 0)
 		r = epoch_reserve(epoch);
 	if (r < 0)
-		return error_set_errno(err, -r, "epoch_unreadable", "kill epoch: cannot read %s", path);
+		return error_set_errno(
+		    err, -r, "epoch_unreadable", "kill epoch: cannot read %s", path);
 	const char *text = buf_str(&file);
 	bool good = strlen(text) == file.len && strncmp(text, HEADER, sizeof(HEADER) - 1) == 0;
 	if (good) {
 		text += sizeof(HEADER) - 1;
 		good = read_number(&text, "now ", &epoch->now) &&
-		       read_number(&text, "all ", &epoch->all) && epoch->all <= epoch->now &&
-		       read_tasks(epoch, text);
+		    read_number(&text, "all ", &epoch->all) && epoch->all <= epoch->now &&
+		    read_tasks(epoch, text);
 	}
 	if (good)
 		return 0;
 	error_set(err, EUCLEAN, "epoch_damaged", "kill epoch: %s is damaged", path);
-	error_remedy(err, "nothing runs until it is repaired; if it is lost, remove it and kill "
-			  "everything once (ringfence kill all)");
+	error_remedy(err,
+	    "nothing runs until it is repaired; if it is lost, remove it and kill "
+	    "everything once (ringfence kill all)");
 	return -EUCLEAN;
 }
 

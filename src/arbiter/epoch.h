@@ -16,8 +16,8 @@
 
 struct epoch {
 	uint64_t now;
-	uint64_t all;                           /* the epoch of the last kill of everything */
-	char (*tasks)[UUID_TEXT];               /* owned: killed tasks, oldest first */
+	uint64_t all;             /* the epoch of the last kill of everything */
+	char (*tasks)[UUID_TEXT]; /* owned: killed tasks, oldest first */
 	unsigned n_tasks;
 };
 
@@ -26,6 +26,7 @@ struct epoch {
 int epoch_read(struct epoch *epoch, const char *path, struct error *err) MUST_CHECK;
 /* One step further: kills TASK, or everything if it is NULL; on disk when it returns 0. On
  * error EPOCH is as it was (the file may already be further: then the next start kills it). */
-int epoch_bump(struct epoch *epoch, const char *path, const char *task, struct error *err) MUST_CHECK;
+int epoch_bump(struct epoch *epoch, const char *path, const char *task, struct error *err)
+    MUST_CHECK;
 bool epoch_task_killed(const struct epoch *epoch, const char *task);
 void epoch_done(struct epoch *epoch);

@@ -21,7 +21,8 @@ ledger_lost(struct arbiter *arbiter, const char *reason)
 	if (arbiter->ledger_lost)
 		return;
 	arbiter->ledger_lost = true;
-	log_event(LOG_ERROR, "ledger-lost", "reason", reason, "effect", "nothing is allowed; leaving", NULL);
+	log_event(LOG_ERROR, "ledger-lost", "reason", reason, "effect",
+	    "nothing is allowed; leaving", NULL);
 	loop_stop(arbiter->loop, 1);
 }
 

@@ -8,11 +8,11 @@
 #include "arbiter/arbiter.h"
 
 /* Appends EVENT about ACTION, which then waits for it. Takes DATA. */
-void evidence_await(struct arbiter *arbiter, struct action *action, const char *event,
-    struct json *data);
+void evidence_await(
+    struct arbiter *arbiter, struct action *action, const char *event, struct json *data);
 /* Appends EVENT without waiting; TASK and ACTION_ID may be NULL. Takes DATA. */
-void evidence_note(struct arbiter *arbiter, const char *event, const char *task, const char *action_id,
-    struct json *data);
+void evidence_note(struct arbiter *arbiter, const char *event, const char *task,
+    const char *action_id, struct json *data);
 
 /* From the ledger. */
 int on_ledger_appended(struct conn *conn, struct msg *m);

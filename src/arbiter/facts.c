@@ -15,9 +15,9 @@ static void
 seen_key(const struct json *record, const struct generation *generation, char ret[SHA256_HEX])
 {
 	const char *parts[] = {
-		generation->name[0] != '\0' ? generation->name : generation->hash,
-		json_get_str(record, "kind", ""),
-		json_get_str(record, "target", ""),
+	    generation->name[0] != '\0' ? generation->name : generation->hash,
+	    json_get_str(record, "kind", ""),
+	    json_get_str(record, "target", ""),
 	};
 	struct sha256 h;
 	uint8_t digest[SHA256_BYTES];
@@ -78,8 +78,8 @@ facts_remember(struct arbiter *arbiter, const struct action *action)
 }
 
 bool
-facts_leaves_sandbox(const struct json *record, enum action_kind kind,
-    const struct generation *generation)
+facts_leaves_sandbox(
+    const struct json *record, enum action_kind kind, const struct generation *generation)
 {
 	if (kind == ACTION_EXEC)
 		return generation->writes_host;

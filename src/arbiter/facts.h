@@ -11,5 +11,5 @@ int facts_complete(struct arbiter *arbiter, struct json *record, struct task *ta
 int facts_remember(struct arbiter *arbiter, const struct action *action) MUST_CHECK;
 /* Whether the effect of such an action leaves the sandbox and is not read-only, so that its records
  * must be on disk before it. */
-bool facts_leaves_sandbox(const struct json *record, enum action_kind kind,
-    const struct generation *generation);
+bool facts_leaves_sandbox(
+    const struct json *record, enum action_kind kind, const struct generation *generation);

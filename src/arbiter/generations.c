@@ -85,7 +85,8 @@ generation_compile(const char *text, size_t len, const char *hash, const char *l
 	if (r == 0) {
 		(void)snprintf(generation->hash, sizeof(generation->hash), "%s", hash);
 		const char *name = policy_name(generation->policy);
-		(void)snprintf(generation->name, sizeof(generation->name), "%s", name != NULL ? name : "");
+		(void)snprintf(
+		    generation->name, sizeof(generation->name), "%s", name != NULL ? name : "");
 		r = generation_describe(generation);
 		if (r < 0)
 			error_set(err, ENOMEM, "out_of_memory", "%s: out of memory", label);
@@ -117,7 +118,7 @@ generation_load(struct generations *all, const char *text, size_t len, const cha
 	hex_encode(digest, sizeof(digest), hash);
 	size_t i = 0;
 	while (i < GENERATIONS_CACHED && all->cached[i] != NULL &&
-	       strcmp(all->cached[i]->hash, hash) != 0)
+	    strcmp(all->cached[i]->hash, hash) != 0)
 		i++;
 	if (i == GENERATIONS_CACHED || all->cached[i] == NULL) {
 		struct generation *generation = NULL;
@@ -147,8 +148,9 @@ check_file(int fd, const char *label, size_t *ret_size, struct error *err)
 		return error_set(err, EINVAL, "policy_unreadable",
 		    "%s: a policy must be a regular file on an ordinary file system", label);
 	if (st.st_size > POLICY_BYTES_MAX)
-		return error_set(err, EMSGSIZE, "policy_too_large", "%s: %lld bytes, the limit is %d",
-		    label, (long long)st.st_size, POLICY_BYTES_MAX);
+		return error_set(err, EMSGSIZE, "policy_too_large",
+		    "%s: %lld bytes, the limit is %d", label, (long long)st.st_size,
+		    POLICY_BYTES_MAX);
 	*ret_size = (size_t)st.st_size;
 	return 0;
 }
@@ -178,8 +180,8 @@ generation_file_text(int fd, const char *label, struct buf *text, struct error *
 }
 
 int
-generation_read(struct generations *all, int fd, const char *label, struct generation **ret,
-    struct error *err)
+generation_read(
+    struct generations *all, int fd, const char *label, struct generation **ret, struct error *err)
 {
 	_cleanup_buf_ struct buf text;
 	buf_init(&text, POLICY_BYTES_MAX + 1);
@@ -229,9 +231,11 @@ load_active(struct arbiter *arbiter, const char *name, struct generation **ret, 
 		return -EIO;
 	int r = store_policy_active(store, name, &text, hash);
 	if (r == -ENOENT) {
-		error_set(err, ENOENT, "policy_unknown", "no policy is active under the name \"%s\"", name);
-		error_remedy(err, "give a file (--policy FILE), activate one (ringfence policy activate), "
-				  "or use a built-in name such as isolated");
+		error_set(err, ENOENT, "policy_unknown",
+		    "no policy is active under the name \"%s\"", name);
+		error_remedy(err,
+		    "give a file (--policy FILE), activate one (ringfence policy activate), "
+		    "or use a built-in name such as isolated");
 		return -ENOENT;
 	}
 	if (r < 0)
@@ -240,7 +244,8 @@ load_active(struct arbiter *arbiter, const char *name, struct generation **ret, 
 }
 
 int
-generation_named(struct arbiter *arbiter, const char *name, struct generation **ret, struct error *err)
+generation_named(
+    struct arbiter *arbiter, const char *name, struct generation **ret, struct error *err)
 {
 	if (name[0] == '\0' || strlen(name) > POLICY_NAME_MAX)
 		return error_set(err, EINVAL, "policy_unknown", "a policy's name has 1 to %d bytes",
@@ -251,8 +256,9 @@ generation_named(struct arbiter *arbiter, const char *name, struct generation **
 		return 0;
 	}
 	const char *text = policy_builtin(name);
-	int r = text != NULL ? generation_load(&arbiter->generations, text, strlen(text), name, ret, err)
-			     : load_active(arbiter, name, ret, err);
+	int r = text != NULL
+	    ? generation_load(&arbiter->generations, text, strlen(text), name, ret, err)
+	    : load_active(arbiter, name, ret, err);
 	if (r == 0)
 		name_remember(&arbiter->generations, name, *ret);
 	return r;

@@ -19,12 +19,12 @@ struct generation {
 	unsigned refs;
 	struct policy *policy; /* owned */
 	char hash[SHA256_HEX];
-	char name[POLICY_NAME_MAX + 1]; /* the policy's own; may be "" */
-	struct json *sandbox;           /* owned: policy_sandbox */
+	char name[POLICY_NAME_MAX + 1];        /* the policy's own; may be "" */
+	struct json *sandbox;                  /* owned: policy_sandbox */
 	int64_t calls_per_task, calls_per_day; /* 0: no budget */
-	bool writes_host;  /* its sandboxes change the workspace directly */
-	bool two_people;   /* policy_needs_two_people */
-	char *missing;     /* owned: what this build cannot enforce; NULL if nothing */
+	bool writes_host;                      /* its sandboxes change the workspace directly */
+	bool two_people;                       /* policy_needs_two_people */
+	char *missing; /* owned: what this build cannot enforce; NULL if nothing */
 };
 
 struct generations {

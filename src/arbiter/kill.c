@@ -155,13 +155,13 @@ kill_tell(struct client *client, uint32_t client_serial, const char *task, struc
 		return -ENOMEM; /* the kill stands; the person is not told how it went */
 	}
 	*wait = (struct kill_wait){
-		.arbiter = arbiter,
-		.serial = serial,
-		.client = client,
-		.client_serial = client_serial,
-		.tasks = tasks,
-		.epoch = arbiter->epoch.now,
-		.next = arbiter->kills,
+	    .arbiter = arbiter,
+	    .serial = serial,
+	    .client = client,
+	    .client_serial = client_serial,
+	    .tasks = tasks,
+	    .epoch = arbiter->epoch.now,
+	    .next = arbiter->kills,
 	};
 	arbiter->kills = wait;
 	return loop_timer(arbiter->loop, KILL_WAIT_MS, on_kill_timeout, wait, &wait->timer);
@@ -247,7 +247,7 @@ on_tasks(struct conn *conn, struct msg *m)
 		return 0;
 	}
 	bool all = client->uid == 0 || client->uid == arbiter->own_uid ||
-		   people_has_any_role(arbiter->people, client->uid);
+	    people_has_any_role(arbiter->people, client->uid);
 	struct json *body = json_new_object(), *tasks = json_new_array();
 	for (struct task *task = arbiter->actions.last_task; task != NULL; task = task->prev)
 		if (task->live > 0 && (all || task->owner == client->uid) &&

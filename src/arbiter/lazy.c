@@ -24,9 +24,9 @@ on_swept(const struct store_action *action, void *data)
 	(void)json_set_str(record, "state", action_state_name(action->state));
 	(void)json_set_str(record, "comment", "found open at the arbiter's start");
 	evidence_note(arbiter,
-	    action->state == STATE_UNKNOWN   ? "settled"
-	    : action->state == STATE_EXPIRED ? "review-expired"
-					     : "invalidated",
+	    action->state == STATE_UNKNOWN       ? "settled"
+		: action->state == STATE_EXPIRED ? "review-expired"
+						 : "invalidated",
 	    action->task, action->id, record);
 }
 
@@ -82,7 +82,8 @@ key_make(uint8_t key[SHA256_BYTES])
 	if (getrandom(key, SHA256_BYTES, 0) != SHA256_BYTES)
 		return -EIO;
 	(void)unlink(KEY_FILE ".new");
-	_cleanup_close_ int fd = open(KEY_FILE ".new", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	_cleanup_close_ int fd =
+	    open(KEY_FILE ".new", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return -errno;
 	ssize_t n = write(fd, key, SHA256_BYTES);
@@ -102,7 +103,8 @@ arbiter_key(struct arbiter *arbiter, struct error *err)
 	if (r == -ENOENT)
 		r = key_make(arbiter->key);
 	if (r < 0) {
-		error_set_errno(err, -r, "key_failed", "the key of the action digests (%s)", KEY_FILE);
+		error_set_errno(
+		    err, -r, "key_failed", "the key of the action digests (%s)", KEY_FILE);
 		return NULL;
 	}
 	arbiter->have_key = true;

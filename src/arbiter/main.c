@@ -48,7 +48,8 @@ parse_arguments(int argc, char **argv, uid_t *ret_uid, gid_t *ret_gid)
 		char *end = NULL;
 		errno = 0;
 		ids[i] = strtoul(text, &end, 10);
-		if (errno != 0 || *text < '0' || *text > '9' || *end != '\0' || ids[i] >= UINT32_MAX)
+		if (errno != 0 || *text < '0' || *text > '9' || *end != '\0' ||
+		    ids[i] >= UINT32_MAX)
 			return -EINVAL;
 	}
 	*ret_uid = (uid_t)ids[0];

@@ -137,7 +137,8 @@ user_in_group(const struct people *people, const char *user, const char *name)
 const char *
 people_name(const struct people *people, uid_t uid)
 {
-	static char name[ROLE_NAME_MAX + 1]; /* one loop, one thread; copied by callers that keep it */
+	static char
+	    name[ROLE_NAME_MAX + 1]; /* one loop, one thread; copied by callers that keep it */
 	size_t len = 0;
 	const char *line = find_by_id(people->passwd, uid);
 	const char *field = line != NULL ? line_field(line, 0, &len) : NULL;
@@ -159,8 +160,9 @@ role_has(const struct people *people, const struct role *role, uid_t uid)
 	for (size_t i = 0; i < role->users.n; i++) {
 		uint32_t number = 0;
 		const char *user = role->users.items[i];
-		if (parse_id(user, strlen(user), &number) ? number == uid
-							   : name != NULL && equals(name, name_len, user))
+		if (parse_id(user, strlen(user), &number)
+			? number == uid
+			: name != NULL && equals(name, name_len, user))
 			return true;
 	}
 	for (size_t i = 0; line != NULL && i < role->groups.n; i++)
@@ -207,8 +209,10 @@ static int
 refuse(struct error *err, const yaml_node_t *at, const char *what)
 {
 	error_set(err, EINVAL, "config_invalid", "configuration:%zu:%zu: people: %s",
-	    at != NULL ? at->start_mark.line + 1 : 0, at != NULL ? at->start_mark.column + 1 : 0, what);
-	error_remedy(err, "people: maps a role to {users: [name or uid, …], groups: [name or gid, …]}");
+	    at != NULL ? at->start_mark.line + 1 : 0, at != NULL ? at->start_mark.column + 1 : 0,
+	    what);
+	error_remedy(
+	    err, "people: maps a role to {users: [name or uid, …], groups: [name or gid, …]}");
 	return -EINVAL;
 }
 
@@ -249,15 +253,15 @@ read_role(yaml_document_t *doc, yaml_node_t *node, struct role *role, struct err
 {
 	if (node == NULL || node->type != YAML_MAPPING_NODE)
 		return refuse(err, node, "a role is a mapping with users and groups");
-	for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top;
-	     pair++) {
+	for (yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+	     pair < node->data.mapping.pairs.top; pair++) {
 		yaml_node_t *key = yaml_document_get_node(doc, pair->key);
 		yaml_node_t *value = yaml_document_get_node(doc, pair->value);
 		const char *name = scalar(key);
-		struct names *names = name == NULL                    ? NULL
-				      : strcmp(name, "users") == 0  ? &role->users
-				      : strcmp(name, "groups") == 0 ? &role->groups
-								      : NULL;
+		struct names *names = name == NULL ? NULL
+		    : strcmp(name, "users") == 0   ? &role->users
+		    : strcmp(name, "groups") == 0  ? &role->groups
+						   : NULL;
 		if (names == NULL)
 			return refuse(err, key, "unknown field; a role has users and groups");
 		if (names->items != NULL)
@@ -276,8 +280,8 @@ read_roles(yaml_document_t *doc, yaml_node_t *node, struct people *people, struc
 		return 0;
 	if (node == NULL || node->type != YAML_MAPPING_NODE)
 		return refuse(err, node, "must be a mapping of roles");
-	for (yaml_node_pair_t *pair = node->data.mapping.pairs.start; pair < node->data.mapping.pairs.top;
-	     pair++) {
+	for (yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+	     pair < node->data.mapping.pairs.top; pair++) {
 		yaml_node_t *key = yaml_document_get_node(doc, pair->key);
 		const char *name = scalar(key);
 		if (name == NULL)
@@ -305,10 +309,11 @@ read_document(yaml_document_t *doc, struct people *people, struct error *err)
 	if (root == NULL || (root->type == YAML_SCALAR_NODE && root->data.scalar.length == 0))
 		return 0; /* empty, or comments only */
 	if (root->type != YAML_MAPPING_NODE)
-		return error_set(err, EINVAL, "config_invalid", "configuration:1:1: must be a mapping");
+		return error_set(
+		    err, EINVAL, "config_invalid", "configuration:1:1: must be a mapping");
 	bool seen = false;
-	for (yaml_node_pair_t *pair = root->data.mapping.pairs.start; pair < root->data.mapping.pairs.top;
-	     pair++) {
+	for (yaml_node_pair_t *pair = root->data.mapping.pairs.start;
+	     pair < root->data.mapping.pairs.top; pair++) {
 		yaml_node_t *key = yaml_document_get_node(doc, pair->key);
 		const char *name = scalar(key);
 		if (name == NULL || strcmp(name, "people") != 0)
@@ -357,8 +362,8 @@ people_parse(const struct buf *config, const struct buf *passwd, const struct bu
 	people->passwd = strdup(buf_str(passwd));
 	people->group = strdup(buf_str(group));
 	int r = people->passwd != NULL && people->group != NULL
-		    ? read_config(config, people, err)
-		    : error_set(err, ENOMEM, "out_of_memory", "people: out of memory");
+	    ? read_config(config, people, err)
+	    : error_set(err, ENOMEM, "out_of_memory", "people: out of memory");
 	if (r < 0) {
 		people_free(people);
 		return r;
@@ -374,8 +379,8 @@ read_fd(int fd, const char *what, struct buf *out, struct error *err)
 	for (;;) {
 		uint8_t *room = buf_reserve(out, 16 * 1024);
 		if (room == NULL)
-			return error_set(err, EFBIG, "config_too_large", "%s: larger than %d bytes", what,
-			    PEOPLE_FILE_MAX);
+			return error_set(err, EFBIG, "config_too_large", "%s: larger than %d bytes",
+			    what, PEOPLE_FILE_MAX);
 		ssize_t n = pread(fd, room, 16 * 1024, at);
 		if (n < 0 && errno == EINTR)
 			continue;

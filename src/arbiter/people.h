@@ -26,8 +26,8 @@ struct people;
 int people_parse(const struct buf *config, const struct buf *passwd, const struct buf *group,
     struct people **ret, struct error *err) MUST_CHECK;
 /* As people_parse, from descriptors (borrowed; read from their start). */
-int people_read(int config_fd, int passwd_fd, int group_fd, struct people **ret,
-    struct error *err) MUST_CHECK;
+int people_read(int config_fd, int passwd_fd, int group_fd, struct people **ret, struct error *err)
+    MUST_CHECK;
 /* Accepts NULL; returns NULL. */
 struct people *people_free(struct people *people);
 

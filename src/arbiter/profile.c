@@ -8,48 +8,99 @@
 #include <sys/syscall.h>
 
 static const int calls[] = {
-	/* the loop and its messages */
-	__NR_epoll_create1, __NR_epoll_ctl, __NR_epoll_wait, __NR_epoll_pwait, __NR_recvmsg, __NR_sendmsg,
-	__NR_accept4, __NR_getsockopt, __NR_close, __NR_fcntl,
-	/* files: the store, the epoch, the key, policies by descriptor */
-	__NR_openat, __NR_open, __NR_read, __NR_write, __NR_pread64, __NR_pwrite64, __NR_lseek, __NR_fstat,
-	__NR_newfstatat, __NR_stat, __NR_lstat, __NR_fstatfs, __NR_fsync, __NR_fdatasync, __NR_ftruncate,
-	__NR_unlink, __NR_unlinkat, __NR_rename, __NR_renameat, __NR_renameat2, __NR_access, __NR_faccessat,
-	__NR_faccessat2, __NR_readlink, __NR_readlinkat, __NR_getcwd, __NR_umask, __NR_fchmod,
-	/* log lines */
-	__NR_writev,
-	/* memory */
-	__NR_brk, __NR_munmap, __NR_mremap, __NR_madvise,
-	__NR_sysinfo, /* qsort(3) asks how much there is */
-	/* itself */
-	__NR_getpid, __NR_gettid, __NR_getuid, __NR_geteuid, __NR_getgid, __NR_getegid, __NR_getrandom,
-	__NR_clock_gettime, __NR_gettimeofday, __NR_clock_nanosleep, __NR_nanosleep, __NR_futex,
-	__NR_rt_sigreturn, __NR_rt_sigprocmask, __NR_rt_sigaction, __NR_restart_syscall, __NR_exit,
-	__NR_exit_group,
+    /* the loop and its messages */
+    __NR_epoll_create1,
+    __NR_epoll_ctl,
+    __NR_epoll_wait,
+    __NR_epoll_pwait,
+    __NR_recvmsg,
+    __NR_sendmsg,
+    __NR_accept4,
+    __NR_getsockopt,
+    __NR_close,
+    __NR_fcntl,
+    /* files: the store, the epoch, the key, policies by descriptor */
+    __NR_openat,
+    __NR_open,
+    __NR_read,
+    __NR_write,
+    __NR_pread64,
+    __NR_pwrite64,
+    __NR_lseek,
+    __NR_fstat,
+    __NR_newfstatat,
+    __NR_stat,
+    __NR_lstat,
+    __NR_fstatfs,
+    __NR_fsync,
+    __NR_fdatasync,
+    __NR_ftruncate,
+    __NR_unlink,
+    __NR_unlinkat,
+    __NR_rename,
+    __NR_renameat,
+    __NR_renameat2,
+    __NR_access,
+    __NR_faccessat,
+    __NR_faccessat2,
+    __NR_readlink,
+    __NR_readlinkat,
+    __NR_getcwd,
+    __NR_umask,
+    __NR_fchmod,
+    /* log lines */
+    __NR_writev,
+    /* memory */
+    __NR_brk,
+    __NR_munmap,
+    __NR_mremap,
+    __NR_madvise,
+    __NR_sysinfo, /* qsort(3) asks how much there is */
+    /* itself */
+    __NR_getpid,
+    __NR_gettid,
+    __NR_getuid,
+    __NR_geteuid,
+    __NR_getgid,
+    __NR_getegid,
+    __NR_getrandom,
+    __NR_clock_gettime,
+    __NR_gettimeofday,
+    __NR_clock_nanosleep,
+    __NR_nanosleep,
+    __NR_futex,
+    __NR_rt_sigreturn,
+    __NR_rt_sigprocmask,
+    __NR_rt_sigaction,
+    __NR_restart_syscall,
+    __NR_exit,
+    __NR_exit_group,
 };
 
 /* Memory, but none that can be executed. */
 static const struct seccomp_rule rules[] = {
-	{.nr = __NR_mmap,
-	    .action = SECCOMP_RET_ALLOW,
-	    .tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC, .value = 0}},
-	    .n_tests = 1},
-	{.nr = __NR_mprotect,
-	    .action = SECCOMP_RET_ALLOW,
-	    .tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC, .value = 0}},
-	    .n_tests = 1},
+    {.nr = __NR_mmap,
+	.action = SECCOMP_RET_ALLOW,
+	.tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC, .value = 0}},
+	.n_tests = 1},
+    {.nr = __NR_mprotect,
+	.action = SECCOMP_RET_ALLOW,
+	.tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC, .value = 0}},
+	.n_tests = 1},
 };
 
 static const struct landlock_path paths[] = {
-	{.fd = -1, .path = ".", .access = LL_READ | LL_WRITE_FILE | LL_REMOVE_FILE | LL_MAKE_REG | LL_TRUNCATE},
+    {.fd = -1,
+	.path = ".",
+	.access = LL_READ | LL_WRITE_FILE | LL_REMOVE_FILE | LL_MAKE_REG | LL_TRUNCATE},
 };
 
 const struct confine_profile arbiter_profile = {
-	.name = "rf-arbiter",
-	.syscalls = calls,
-	.n_syscalls = ARRAY_LEN(calls),
-	.rules = rules,
-	.n_rules = ARRAY_LEN(rules),
-	.paths = paths,
-	.n_paths = ARRAY_LEN(paths),
+    .name = "rf-arbiter",
+    .syscalls = calls,
+    .n_syscalls = ARRAY_LEN(calls),
+    .rules = rules,
+    .n_rules = ARRAY_LEN(rules),
+    .paths = paths,
+    .n_paths = ARRAY_LEN(paths),
 };

@@ -32,9 +32,11 @@ int
 review_needs_two_people(const char *policy, struct error *err)
 {
 	error_set(err, EOPNOTSUPP, "review_needs_two_people",
-	    "policy %s needs an approver who is not the requester, and here one user is everybody", policy);
-	error_remedy(err, "run ringfence as root with people: in its configuration, or set "
-			  "review: {approvals: [operator], self_approve: true} (recorded as conventional)");
+	    "policy %s needs an approver who is not the requester, and here one user is everybody",
+	    policy);
+	error_remedy(err,
+	    "run ringfence as root with people: in its configuration, or set "
+	    "review: {approvals: [operator], self_approve: true} (recorded as conventional)");
 	return -EOPNOTSUPP;
 }
 
@@ -46,24 +48,26 @@ person_has_role(const struct arbiter *arbiter, uid_t uid, const char *role, bool
 	if (people_has_role(arbiter->people, uid, role))
 		return true;
 	return arbiter->rootless && self_approve && uid == arbiter->own_uid &&
-	       strcmp(role, EMBEDDED_ROLE) == 0 && !people_knows_role(arbiter->people, role);
+	    strcmp(role, EMBEDDED_ROLE) == 0 && !people_knows_role(arbiter->people, role);
 }
 
 static const char *
 config_name(const struct arbiter *arbiter)
 {
-	return arbiter->rootless ? "$XDG_CONFIG_HOME/ringfence/config.yaml" : "/etc/ringfence/config.yaml";
+	return arbiter->rootless ? "$XDG_CONFIG_HOME/ringfence/config.yaml"
+				 : "/etc/ringfence/config.yaml";
 }
 
 int
-review_possible(struct arbiter *arbiter, const struct action *action, const struct decision *decision,
-    struct error *err)
+review_possible(struct arbiter *arbiter, const struct action *action,
+    const struct decision *decision, struct error *err)
 {
 	const struct review_terms *terms = &decision->review;
 	if (arbiter->rootless && (!terms->self_approve || terms->n_approvals > 1))
 		return review_needs_two_people(action->generation->name, err);
 	if (terms->n_approvals == 0 || terms->n_approvals > REVIEW_ROLES_MAX)
-		return error_set(err, EINVAL, "review_impossible", "rule %s: a review needs 1 to %d approvals",
+		return error_set(err, EINVAL, "review_impossible",
+		    "rule %s: a review needs 1 to %d approvals",
 		    decision->rule != NULL ? decision->rule : "-", REVIEW_ROLES_MAX);
 	if (arbiter_people(arbiter, err) == NULL)
 		return -EINVAL;
@@ -75,7 +79,8 @@ review_possible(struct arbiter *arbiter, const struct action *action, const stru
 		error_set(err, ENOENT, "review_role_unknown",
 		    "rule %s needs an approval by role %s, and people: in %s gives it to nobody",
 		    decision->rule != NULL ? decision->rule : "-", role, config_name(arbiter));
-		error_remedy(err, "add `people: {%s: {users: [NAME]}}` to %s (or $RINGFENCE_CONFIG) and restart",
+		error_remedy(err,
+		    "add `people: {%s: {users: [NAME]}}` to %s (or $RINGFENCE_CONFIG) and restart",
 		    role, config_name(arbiter));
 		return -ENOENT;
 	}
@@ -93,29 +98,29 @@ store_text(const struct json *value, struct buf *out, struct error *err)
 }
 
 static void
-describe(const struct arbiter *arbiter, const struct action *action, const char *record, int64_t now,
-    struct store_action *ret)
+describe(const struct arbiter *arbiter, const struct action *action, const char *record,
+    int64_t now, struct store_action *ret)
 {
 	*ret = (struct store_action){
-		.id = action->id,
-		.task = action->task->id,
-		.kind = action_kind_name(action->kind),
-		.target = json_get_str(action->record, "target", ""),
-		.requester = action->requester,
-		.owner = action->task->owner,
-		.digest = action->digest,
-		.policy_hash = action->generation->hash,
-		.policy_name = action->generation->name,
-		.epoch = (int64_t)action->epoch,
-		.created_at = now,
-		.record = record,
+	    .id = action->id,
+	    .task = action->task->id,
+	    .kind = action_kind_name(action->kind),
+	    .target = json_get_str(action->record, "target", ""),
+	    .requester = action->requester,
+	    .owner = action->task->owner,
+	    .digest = action->digest,
+	    .policy_hash = action->generation->hash,
+	    .policy_name = action->generation->name,
+	    .epoch = (int64_t)action->epoch,
+	    .created_at = now,
+	    .record = record,
 	};
 }
 
 static int
 store_review(struct arbiter *arbiter, struct action *action, const struct decision *decision,
-    const struct store_action *stored, const struct store_budget *budget, enum store_budget_hit *ret_hit,
-    struct error *err)
+    const struct store_action *stored, const struct store_budget *budget,
+    enum store_budget_hit *ret_hit, struct error *err)
 {
 	_cleanup_json_ struct json *json = decision_to_json(decision);
 	_cleanup_buf_ struct buf text;
@@ -123,10 +128,10 @@ store_review(struct arbiter *arbiter, struct action *action, const struct decisi
 	if (r < 0)
 		return r;
 	struct store_review review = {
-		.action = *stored,
-		.decision = buf_str(&text),
-		.n_roles = (unsigned)decision->review.n_approvals,
-		.self_approve = decision->review.self_approve,
+	    .action = *stored,
+	    .decision = buf_str(&text),
+	    .n_roles = (unsigned)decision->review.n_approvals,
+	    .self_approve = decision->review.self_approve,
 	};
 	for (unsigned i = 0; i < review.n_roles; i++)
 		review.roles[i] = decision->review.approvals[i];
@@ -143,7 +148,8 @@ store_review(struct arbiter *arbiter, struct action *action, const struct decisi
 
 int
 review_store(struct arbiter *arbiter, struct action *action, const struct decision *decision,
-    const struct store_budget *budget, int64_t now, enum store_budget_hit *ret_hit, struct error *err)
+    const struct store_budget *budget, int64_t now, enum store_budget_hit *ret_hit,
+    struct error *err)
 {
 	_cleanup_buf_ struct buf record;
 	struct store_action stored;
@@ -173,8 +179,8 @@ static bool
 has_expired(const struct action *action, int64_t now, int64_t now_ns)
 {
 	return action->review_id[0] != '\0' &&
-	       (action->state == STATE_REVIEWING || action->state == STATE_APPROVED) &&
-	       !action->claim_waiting && (now >= action->expires_at || now_ns >= action->deadline_ns);
+	    (action->state == STATE_REVIEWING || action->state == STATE_APPROVED) &&
+	    !action->claim_waiting && (now >= action->expires_at || now_ns >= action->deadline_ns);
 }
 
 static void
@@ -198,11 +204,13 @@ static void
 expiry_arm(struct arbiter *arbiter)
 {
 	int64_t now = clock_wall_ms(), now_ns = clock_monotonic_ns(), wait_ms = -1;
-	for (struct action *action = arbiter->actions.first; action != NULL; action = action->next) {
+	for (struct action *action = arbiter->actions.first; action != NULL;
+	     action = action->next) {
 		if (action->review_id[0] == '\0' || action->state == STATE_PERFORMING ||
 		    action->claim_waiting)
 			continue;
-		int64_t left = MIN(action->expires_at - now, (action->deadline_ns - now_ns) / 1000000 + 1);
+		int64_t left =
+		    MIN(action->expires_at - now, (action->deadline_ns - now_ns) / 1000000 + 1);
 		if (wait_ms < 0 || left < wait_ms)
 			wait_ms = MAX(left, 1);
 	}
@@ -213,7 +221,8 @@ expiry_arm(struct arbiter *arbiter)
 	int r = loop_timer(
 	    arbiter->loop, MIN(wait_ms, (int64_t)60000), on_expiry, arbiter, &arbiter->expiry);
 	if (r < 0)
-		log_event(LOG_ERROR, "no-timer", "effect", "reviews expire when they are looked at", NULL);
+		log_event(LOG_ERROR, "no-timer", "effect", "reviews expire when they are looked at",
+		    NULL);
 }
 
 void
@@ -252,7 +261,8 @@ struct seen {
 };
 
 static void
-on_seen(const struct store_review *review, const struct store_approval *approvals, unsigned n, void *data)
+on_seen(const struct store_review *review, const struct store_approval *approvals, unsigned n,
+    void *data)
 {
 	struct seen *seen = data;
 	(void)snprintf(seen->review_id, sizeof(seen->review_id), "%s", review->review_id);
@@ -284,8 +294,8 @@ review_closed(const struct seen *seen, struct error *err)
 
 /* Finds the open review that M names, and its action here. */
 static int
-review_find(struct arbiter *arbiter, const struct msg *m, struct seen *ret, struct action **ret_action,
-    struct error *err)
+review_find(struct arbiter *arbiter, const struct msg *m, struct seen *ret,
+    struct action **ret_action, struct error *err)
 {
 	const char *id = json_get_str(m->body, "review_id", "");
 	struct store *store = arbiter_store(arbiter, err);
@@ -303,7 +313,8 @@ review_find(struct arbiter *arbiter, const struct msg *m, struct seen *ret, stru
 	if (ret->state != STATE_REVIEWING || *ret_action == NULL)
 		return review_closed(ret, err);
 	if (has_expired(*ret_action, clock_wall_ms(), clock_monotonic_ns()))
-		return error_set(err, ETIME, "review_expired", "review %s has expired", ret->review_id);
+		return error_set(
+		    err, ETIME, "review_expired", "review %s has expired", ret->review_id);
 	return 0;
 }
 
@@ -315,7 +326,8 @@ is_requester(const struct seen *seen, uid_t uid)
 
 /* The role that CLIENT fills, wanted by name or the first open one that it has; NULL with ERR. */
 static const char *
-role_choose(const struct client *client, const struct seen *seen, const char *wanted, struct error *err)
+role_choose(
+    const struct client *client, const struct seen *seen, const char *wanted, struct error *err)
 {
 	bool has_filled = false;
 	_cleanup_buf_ struct buf needed;
@@ -324,19 +336,21 @@ role_choose(const struct client *client, const struct seen *seen, const char *wa
 		(void)buf_addf(&needed, "%s%s", i > 0 ? ", " : "", seen->roles[i]);
 		if (wanted != NULL && strcmp(wanted, seen->roles[i]) != 0)
 			continue;
-		if (!person_has_role(client->arbiter, client->uid, seen->roles[i], seen->self_approve))
+		if (!person_has_role(
+			client->arbiter, client->uid, seen->roles[i], seen->self_approve))
 			continue;
 		if (!seen->filled[i])
 			return seen->roles[i];
 		has_filled = true;
 	}
 	if (has_filled) {
-		error_set(err, EEXIST, "review_role_filled", "review %s: that role has approved already",
-		    seen->review_id);
+		error_set(err, EEXIST, "review_role_filled",
+		    "review %s: that role has approved already", seen->review_id);
 		return NULL;
 	}
-	error_set(err, EACCES, "review_not_yours", "review %s needs %s, and you (uid %u) have no such role",
-	    seen->review_id, buf_str(&needed), (unsigned)client->uid);
+	error_set(err, EACCES, "review_not_yours",
+	    "review %s needs %s, and you (uid %u) have no such role", seen->review_id,
+	    buf_str(&needed), (unsigned)client->uid);
 	error_remedy(err, "people: in %s says who has which role", config_name(client->arbiter));
 	return NULL;
 }
@@ -350,7 +364,8 @@ approve_allowed(const struct client *client, const struct seen *seen, const stru
 		return error_set(err, ESTALE, "review_changed",
 		    "review %s is not the action that you looked at", seen->review_id);
 	if (is_requester(seen, client->uid) && !seen->self_approve)
-		return error_set(err, EACCES, "review_own_request", "nobody approves their own request");
+		return error_set(
+		    err, EACCES, "review_own_request", "nobody approves their own request");
 	*ret_role = role_choose(client, seen, json_get_str(m->body, "role", NULL), err);
 	return *ret_role != NULL ? 0 : -EACCES;
 }
@@ -362,10 +377,12 @@ approve_error(const struct seen *seen, int r, struct error *err)
 		return error_set(err, ESTALE, "review_closed", "review %s was closed meanwhile",
 		    seen->review_id);
 	if (r == -ETIME)
-		return error_set(err, ETIME, "review_expired", "review %s has expired", seen->review_id);
+		return error_set(
+		    err, ETIME, "review_expired", "review %s has expired", seen->review_id);
 	if (r == -EEXIST)
 		return error_set(err, EEXIST, "review_same_person",
-		    "you approved review %s before; each role needs another person", seen->review_id);
+		    "you approved review %s before; each role needs another person",
+		    seen->review_id);
 	if (r == -EADDRINUSE)
 		return error_set(err, EEXIST, "review_role_filled",
 		    "review %s: that role has approved already", seen->review_id);
@@ -424,15 +441,16 @@ approve(struct client *client, const struct msg *m, struct seen *seen, struct er
 	if (r < 0)
 		return r;
 	struct store_approval approval = {
-		.role = role,
-		.uid = client->uid,
-		.name = person_name(client, name, sizeof(name)),
-		.at = clock_wall_ms(),
-		.comment = comment_of(m, comment, sizeof(comment)),
-		.conventional = is_requester(seen, client->uid),
+	    .role = role,
+	    .uid = client->uid,
+	    .name = person_name(client, name, sizeof(name)),
+	    .at = clock_wall_ms(),
+	    .comment = comment_of(m, comment, sizeof(comment)),
+	    .conventional = is_requester(seen, client->uid),
 	};
 	bool complete = false;
-	r = store_review_approve(arbiter->store, seen->review_id, &approval, approval.at, &complete);
+	r = store_review_approve(
+	    arbiter->store, seen->review_id, &approval, approval.at, &complete);
 	if (r < 0)
 		return approve_error(seen, r, err);
 	if (complete)
@@ -466,7 +484,8 @@ may_deny(const struct client *client, const struct seen *seen)
 	if (is_requester(seen, client->uid) || client->uid == 0)
 		return true;
 	for (unsigned i = 0; i < seen->n_roles; i++)
-		if (person_has_role(client->arbiter, client->uid, seen->roles[i], seen->self_approve))
+		if (person_has_role(
+			client->arbiter, client->uid, seen->roles[i], seen->self_approve))
 			return true;
 	return false;
 }
@@ -481,8 +500,8 @@ reject(struct client *client, const struct msg *m, struct seen *seen, struct err
 		return r;
 	if (!may_deny(client, seen))
 		return error_set(err, EACCES, "review_not_yours",
-		    "review %s: you (uid %u) have none of the roles that decide it", seen->review_id,
-		    (unsigned)client->uid);
+		    "review %s: you (uid %u) have none of the roles that decide it",
+		    seen->review_id, (unsigned)client->uid);
 	r = action_end(client->arbiter, action, STATE_REJECTED, "review-denied",
 	    comment_of(m, comment, sizeof(comment)), person_name(client, name, sizeof(name)));
 	return r < 0 ? approve_error(seen, r, err) : 0;

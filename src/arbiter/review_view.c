@@ -28,7 +28,7 @@ may_see_all(struct client *client)
 {
 	struct arbiter *arbiter = client->arbiter;
 	return client->uid == 0 || client->uid == arbiter->own_uid ||
-	       people_has_any_role(arbiter->people, client->uid);
+	    people_has_any_role(arbiter->people, client->uid);
 }
 
 /* ---- text ---- */
@@ -51,8 +51,10 @@ add_argv(const struct json *argv, struct buf *out)
 {
 	for (size_t i = 0; i < json_len(argv); i++) {
 		const char *arg = json_str(json_at(argv, i), "");
-		bool plain = arg[0] != '\0' && strspn(arg, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-							   "0123456789_-+=./,:@%") == strlen(arg);
+		bool plain = arg[0] != '\0' &&
+		    strspn(arg,
+			"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+			"0123456789_-+=./,:@%") == strlen(arg);
 		(void)buf_addf(out, "%s%s", i > 0 ? " " : "", plain ? "" : "'");
 		for (const char *c = arg; *c != '\0'; c++) {
 			if (*c == '\'')
@@ -112,7 +114,8 @@ person_json(const struct client *client, uid_t uid)
 
 /* Each needed role, with who filled it. */
 static struct json *
-approvals_json(const struct store_review *review, const struct store_approval *approvals, unsigned n)
+approvals_json(
+    const struct store_review *review, const struct store_approval *approvals, unsigned n)
 {
 	struct json *list = json_new_array();
 	bool used[REVIEW_ROLES_MAX] = {false};
@@ -181,7 +184,8 @@ review_json(const struct view *view, const struct store_review *review,
 }
 
 static void
-on_each(const struct store_review *review, const struct store_approval *approvals, unsigned n, void *data)
+on_each(const struct store_review *review, const struct store_approval *approvals, unsigned n,
+    void *data)
 {
 	struct view *view = data;
 	if (view->truncated)
@@ -206,7 +210,8 @@ static int
 view_begin(struct client *client, size_t command_max, struct view *ret, struct error *err)
 {
 	*ret = (struct view){.client = client, .command_max = command_max};
-	if (arbiter_store(client->arbiter, err) == NULL || arbiter_people(client->arbiter, err) == NULL)
+	if (arbiter_store(client->arbiter, err) == NULL ||
+	    arbiter_people(client->arbiter, err) == NULL)
 		return -EIO;
 	ret->reviews = json_new_array();
 	return 0;

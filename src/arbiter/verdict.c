@@ -47,8 +47,8 @@ verdict_send(struct arbiter *arbiter, struct action *action, uint32_t serial, co
 }
 
 static void
-note_end(struct arbiter *arbiter, const struct action *action, const char *event, const char *comment,
-    const char *by)
+note_end(struct arbiter *arbiter, const struct action *action, const char *event,
+    const char *comment, const char *by)
 {
 	struct json *data = json_new_object();
 	(void)json_set_str(data, "state", action_state_name(action->state));
@@ -73,12 +73,14 @@ action_end(struct arbiter *arbiter, struct action *action, enum action_state to,
 		/* A store that cannot be written must not keep an action alive: it ends here, and after
 		 * a restart the sweep ends it there. */
 		if (r < 0)
-			log_event(LOG_ERROR, "store-failed", "action", action->id, "reason", strerror(-r), NULL);
+			log_event(LOG_ERROR, "store-failed", "action", action->id, "reason",
+			    strerror(-r), NULL);
 	}
 	bool reviewed = action->review_id[0] != '\0';
 	action_set_state(action, to);
 	note_end(arbiter, action, event, comment, by);
-	verdict_send(arbiter, action, action->claim_waiting ? action->claim_serial : action->serial, comment);
+	verdict_send(arbiter, action, action->claim_waiting ? action->claim_serial : action->serial,
+	    comment);
 	if (reviewed)
 		review_changed(arbiter, action->review_id);
 	actions_remove(&arbiter->actions, action);

@@ -4,11 +4,11 @@
 #include "arbiter/arbiter.h"
 
 /* MSG_VERDICT about ACTION in its present state, to request SERIAL. COMMENT may be NULL. */
-void verdict_send(struct arbiter *arbiter, struct action *action, uint32_t serial,
-    const char *comment);
+void verdict_send(
+    struct arbiter *arbiter, struct action *action, uint32_t serial, const char *comment);
 
 /* Ends ACTION, which nobody performs, in state TO: in the store, in memory, in the ledger (EVENT) and
  * towards the supervisor, and forgets it. COMMENT and BY (who ended it) may be NULL.
  * -ESTALE if the store has it in another state; then nothing has changed. */
-int action_end(struct arbiter *arbiter, struct action *action, enum action_state to, const char *event,
-    const char *comment, const char *by);
+int action_end(struct arbiter *arbiter, struct action *action, enum action_state to,
+    const char *event, const char *comment, const char *by);

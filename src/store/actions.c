@@ -18,12 +18,13 @@ budget_reserve(struct store *store, const char *key, int64_t limit)
 {
 	int r = db_run(store,
 	    "INSERT INTO budgets(key, used, reserved) SELECT ?1, 0, 0"
-	    " WHERE NOT EXISTS(SELECT 1 FROM budgets WHERE key = ?1)", "t", key);
+	    " WHERE NOT EXISTS(SELECT 1 FROM budgets WHERE key = ?1)",
+	    "t", key);
 	if (r < 0)
 		return r;
 	r = db_run(store,
-	    "UPDATE budgets SET reserved = reserved + 1 WHERE key = ?1 AND used + reserved < ?2", "ti",
-	    key, limit);
+	    "UPDATE budgets SET reserved = reserved + 1 WHERE key = ?1 AND used + reserved < ?2",
+	    "ti", key, limit);
 	if (r < 0)
 		return r;
 	return r == 1 ? 0 : -EDQUOT;
@@ -36,14 +37,16 @@ budget_close(struct store *store, const char *id, int64_t used)
 	return db_run(store,
 	    "UPDATE budgets SET reserved = max(reserved - 1, 0), used = used + ?2 WHERE key IN"
 	    " (SELECT task_key FROM actions WHERE id = ?1"
-	    "  UNION ALL SELECT day_key FROM actions WHERE id = ?1)", "ti", id, used);
+	    "  UNION ALL SELECT day_key FROM actions WHERE id = ?1)",
+	    "ti", id, used);
 }
 
 int
 store_budget_read(struct store *store, const char *key, int64_t *ret_used, int64_t *ret_reserved)
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(store, &stmt, "SELECT used, reserved FROM budgets WHERE key = ?1", "t", key);
+	int r =
+	    db_prepare(store, &stmt, "SELECT used, reserved FROM budgets WHERE key = ?1", "t", key);
 	if (r < 0)
 		return r;
 	r = db_step(stmt);
@@ -61,21 +64,21 @@ db_read_action(sqlite3_stmt *stmt, int first, struct store_action *ret)
 {
 	int state = action_state_parse(db_text(stmt, first + 4));
 	*ret = (struct store_action){
-		.id = db_text(stmt, first),
-		.task = db_text(stmt, first + 1),
-		.kind = db_text(stmt, first + 2),
-		.target = db_text(stmt, first + 3),
-		/* A state that we do not know must not look open. */
-		.state = state < 0 ? STATE_UNKNOWN : (enum action_state)state,
-		.requester = (uid_t)sqlite3_column_int64(stmt, first + 5),
-		.owner = (uid_t)sqlite3_column_int64(stmt, first + 6),
-		.digest = db_text(stmt, first + 7),
-		.policy_hash = db_text(stmt, first + 8),
-		.policy_name = db_text(stmt, first + 9),
-		.epoch = sqlite3_column_int64(stmt, first + 10),
-		.created_at = sqlite3_column_int64(stmt, first + 11),
-		.expires_at = sqlite3_column_int64(stmt, first + 12),
-		.record = db_text(stmt, first + 13),
+	    .id = db_text(stmt, first),
+	    .task = db_text(stmt, first + 1),
+	    .kind = db_text(stmt, first + 2),
+	    .target = db_text(stmt, first + 3),
+	    /* A state that we do not know must not look open. */
+	    .state = state < 0 ? STATE_UNKNOWN : (enum action_state)state,
+	    .requester = (uid_t)sqlite3_column_int64(stmt, first + 5),
+	    .owner = (uid_t)sqlite3_column_int64(stmt, first + 6),
+	    .digest = db_text(stmt, first + 7),
+	    .policy_hash = db_text(stmt, first + 8),
+	    .policy_name = db_text(stmt, first + 9),
+	    .epoch = sqlite3_column_int64(stmt, first + 10),
+	    .created_at = sqlite3_column_int64(stmt, first + 11),
+	    .expires_at = sqlite3_column_int64(stmt, first + 12),
+	    .record = db_text(stmt, first + 13),
 	};
 }
 
@@ -111,7 +114,8 @@ db_insert_action(struct store *store, const struct store_action *action,
 	const char *task_key = budget != NULL && budget->per_task > 0 ? budget->task_key : NULL;
 	const char *day_key = budget != NULL && budget->per_day > 0 ? budget->day_key : NULL;
 	r = db_run(store,
-	    "INSERT INTO actions(id, task, kind, target, state, requester, owner, digest, policy_hash,"
+	    "INSERT INTO actions(id, task, kind, target, state, requester, owner, digest, "
+	    "policy_hash,"
 	    " policy_name, epoch, created_at, expires_at, record, changed_at, task_key, day_key)"
 	    " VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	    "tttttiitttiiititt", action->id, action->task, action->kind, action->target,
@@ -134,12 +138,12 @@ store_action_put(struct store *store, const struct store_action *action,
 
 /* The swap itself, inside a transaction. */
 static int
-action_swap(struct store *store, const char *id, enum action_state from, enum action_state to,
-    int64_t now)
+action_swap(
+    struct store *store, const char *id, enum action_state from, enum action_state to, int64_t now)
 {
 	int r = db_run(store,
-	    "UPDATE actions SET state = ?3, changed_at = ?4 WHERE id = ?1 AND state = ?2", "ttti", id,
-	    action_state_name(from), action_state_name(to), now);
+	    "UPDATE actions SET state = ?3, changed_at = ?4 WHERE id = ?1 AND state = ?2", "ttti",
+	    id, action_state_name(from), action_state_name(to), now);
 	if (r < 0)
 		return r;
 	if (r != 1)
@@ -183,8 +187,8 @@ claim_check(struct store *store, const char *id, int64_t now, struct buf *ret_re
     char ret_digest[SHA256_HEX])
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	int r = db_prepare(
-	    store, &stmt, "SELECT state, expires_at, digest, record FROM actions WHERE id = ?1", "t", id);
+	int r = db_prepare(store, &stmt,
+	    "SELECT state, expires_at, digest, record FROM actions WHERE id = ?1", "t", id);
 	if (r < 0)
 		return r;
 	r = db_step(stmt);
@@ -204,8 +208,8 @@ claim_check(struct store *store, const char *id, int64_t now, struct buf *ret_re
 }
 
 int
-store_action_claim(struct store *store, const char *id, enum store_durability durability, int64_t now,
-    struct buf *ret_record, char ret_digest[SHA256_HEX])
+store_action_claim(struct store *store, const char *id, enum store_durability durability,
+    int64_t now, struct buf *ret_record, char ret_digest[SHA256_HEX])
 {
 	int r = db_begin(store, durability);
 	if (r < 0)
@@ -249,7 +253,8 @@ sweep_one(struct store *store, int64_t now, store_action_fn *fn, void *data)
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	int r = db_prepare(store, &stmt,
 	    "SELECT " ACTION_COLUMNS " FROM actions a WHERE a.state IN"
-	    " ('proposed','reviewing','approved','claimed','performing') ORDER BY a.id LIMIT 1", "");
+	    " ('proposed','reviewing','approved','claimed','performing') ORDER BY a.id LIMIT 1",
+	    "");
 	if (r < 0)
 		return r;
 	r = db_step(stmt);
@@ -261,7 +266,8 @@ sweep_one(struct store *store, int64_t now, store_action_fn *fn, void *data)
 	action.state = swept_state(&action, now);
 	r = action_swap(store, action.id, from, action.state, now);
 	if (r == 0)
-		r = review_close(store, action.id, now, "its requester is gone: the arbiter was restarted",
+		r = review_close(store, action.id, now,
+		    "its requester is gone: the arbiter was restarted",
 		    /* by= */ NULL);
 	if (r < 0)
 		return r;

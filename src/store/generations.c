@@ -39,8 +39,9 @@ activate(struct store *store, const char *name, const char *hash, const char *te
 		return r;
 	if (r == 1 && strcmp(ret_previous, hash) == 0)
 		return 0;
-	r = db_run(store, "UPDATE generations SET active = 0, ended_at = ?2 WHERE name = ?1 AND active = 1",
-	    "ti", name, now);
+	r = db_run(store,
+	    "UPDATE generations SET active = 0, ended_at = ?2 WHERE name = ?1 AND active = 1", "ti",
+	    name, now);
 	if (r < 0)
 		return r;
 	r = db_run(store,
@@ -62,8 +63,8 @@ store_policy_activate(struct store *store, const char *name, const char *hash, c
 }
 
 static int
-rollback(struct store *store, const char *name, const char *by, int64_t now, char ret_hash[SHA256_HEX],
-    char ret_previous[SHA256_HEX])
+rollback(struct store *store, const char *name, const char *by, int64_t now,
+    char ret_hash[SHA256_HEX], char ret_previous[SHA256_HEX])
 {
 	int64_t id = 0, before = 0, none = 0;
 	int r = active_row(store, name, &id, &before, ret_previous);
@@ -72,12 +73,13 @@ rollback(struct store *store, const char *name, const char *by, int64_t now, cha
 	if (before == 0)
 		return -ENODATA;
 	r = db_run(store,
-	    "UPDATE generations SET active = 0, rolled_back = 1, ended_at = ?2 WHERE id = ?1", "ii", id,
-	    now);
+	    "UPDATE generations SET active = 0, rolled_back = 1, ended_at = ?2 WHERE id = ?1", "ii",
+	    id, now);
 	if (r < 0)
 		return r;
 	r = db_run(store,
-	    "UPDATE generations SET active = 1, ended_at = 0, activated_at = ?2, by = ?3 WHERE id = ?1",
+	    "UPDATE generations SET active = 1, ended_at = 0, activated_at = ?2, by = ?3 WHERE id "
+	    "= ?1",
 	    "iit", before, now, by);
 	if (r != 1)
 		return r < 0 ? r : -EUCLEAN;
@@ -96,8 +98,8 @@ store_policy_rollback(struct store *store, const char *name, const char *by, int
 }
 
 int
-store_policy_active(struct store *store, const char *name, struct buf *ret_text,
-    char ret_hash[SHA256_HEX])
+store_policy_active(
+    struct store *store, const char *name, struct buf *ret_text, char ret_hash[SHA256_HEX])
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	int r = db_prepare(store, &stmt,
@@ -120,20 +122,22 @@ store_policy_history(struct store *store, const char *name, store_generation_fn 
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	int r = db_prepare(store, &stmt,
-	    "SELECT id, name, hash, activated_at, ended_at, by, active, rolled_back FROM generations"
-	    " WHERE ?1 IS NULL OR name = ?1 ORDER BY id DESC LIMIT 500", "t", name);
+	    "SELECT id, name, hash, activated_at, ended_at, by, active, rolled_back FROM "
+	    "generations"
+	    " WHERE ?1 IS NULL OR name = ?1 ORDER BY id DESC LIMIT 500",
+	    "t", name);
 	if (r < 0)
 		return r;
 	while ((r = db_step(stmt)) == 1) {
 		struct store_generation generation = {
-			.id = sqlite3_column_int64(stmt, 0),
-			.name = db_text(stmt, 1),
-			.hash = db_text(stmt, 2),
-			.activated_at = sqlite3_column_int64(stmt, 3),
-			.ended_at = sqlite3_column_int64(stmt, 4),
-			.by = db_text(stmt, 5),
-			.active = sqlite3_column_int64(stmt, 6) != 0,
-			.rolled_back = sqlite3_column_int64(stmt, 7) != 0,
+		    .id = sqlite3_column_int64(stmt, 0),
+		    .name = db_text(stmt, 1),
+		    .hash = db_text(stmt, 2),
+		    .activated_at = sqlite3_column_int64(stmt, 3),
+		    .ended_at = sqlite3_column_int64(stmt, 4),
+		    .by = db_text(stmt, 5),
+		    .active = sqlite3_column_int64(stmt, 6) != 0,
+		    .rolled_back = sqlite3_column_int64(stmt, 7) != 0,
 		};
 		fn(&generation, data);
 	}

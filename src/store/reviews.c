@@ -9,8 +9,8 @@
 #include "base/json.h"
 #include "store/sqlite.h"
 
-#define REVIEW_COLUMNS                                                                        \
-	ACTION_COLUMNS ", r.review_id, r.decision, r.roles, r.self_approve, r.ended_at, "     \
+#define REVIEW_COLUMNS                                                                    \
+	ACTION_COLUMNS ", r.review_id, r.decision, r.roles, r.self_approve, r.ended_at, " \
 		       "r.comment, r.ended_by"
 
 /* ---- opening ---- */
@@ -55,8 +55,8 @@ review_insert(struct store *store, struct store_review *review, const char *role
 }
 
 int
-store_review_open(struct store *store, struct store_review *review, const struct store_budget *budget,
-    enum store_budget_hit *ret_hit)
+store_review_open(struct store *store, struct store_review *review,
+    const struct store_budget *budget, enum store_budget_hit *ret_hit)
 {
 	if (review->action.state != STATE_REVIEWING || review->n_roles == 0 ||
 	    review->n_roles > REVIEW_ROLES_MAX)
@@ -120,12 +120,14 @@ approvals_done(struct store_approval *approvals, unsigned n)
 }
 
 static int
-approvals_load(struct store *store, const char *review_id, struct store_approval *ret, unsigned *ret_n)
+approvals_load(
+    struct store *store, const char *review_id, struct store_approval *ret, unsigned *ret_n)
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	int r = db_prepare(store, &stmt,
 	    "SELECT role, uid, name, at, comment, conventional FROM approvals WHERE review_id = ?1"
-	    " ORDER BY at, slot", "t", review_id);
+	    " ORDER BY at, slot",
+	    "t", review_id);
 	if (r < 0)
 		return r;
 	return approvals_read(stmt, ret, ret_n);
@@ -165,7 +167,8 @@ store_review_get(struct store *store, const char *id, store_review_fn *fn, void 
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	int r = db_prepare(store, &stmt,
 	    "SELECT " REVIEW_COLUMNS " FROM reviews r JOIN actions a ON a.id = r.action_id"
-	    " WHERE r.review_id = ?1 OR r.action_id = ?1", "t", id);
+	    " WHERE r.review_id = ?1 OR r.action_id = ?1",
+	    "t", id);
 	if (r < 0)
 		return r;
 	r = db_step(stmt);
@@ -177,10 +180,11 @@ store_review_get(struct store *store, const char *id, store_review_fn *fn, void 
 int
 store_review_each(struct store *store, bool all, unsigned limit, store_review_fn *fn, void *data)
 {
-	static const char open_ones[] = "SELECT " REVIEW_COLUMNS
-	    " FROM reviews r JOIN actions a ON a.id = r.action_id"
+	static const char open_ones[] =
+	    "SELECT " REVIEW_COLUMNS " FROM reviews r JOIN actions a ON a.id = r.action_id"
 	    " WHERE a.state = 'reviewing' ORDER BY r.n LIMIT ?1";
-	static const char all_of_them[] = "SELECT " REVIEW_COLUMNS
+	static const char all_of_them[] =
+	    "SELECT " REVIEW_COLUMNS
 	    " FROM reviews r JOIN actions a ON a.id = r.action_id ORDER BY r.n DESC LIMIT ?1";
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	int r = db_prepare(store, &stmt, all ? all_of_them : open_ones, "i", (int64_t)limit);
@@ -204,7 +208,8 @@ approve_check(struct store *store, const char *review_id, int64_t now, struct bu
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	int r = db_prepare(store, &stmt,
 	    "SELECT a.state, a.expires_at, a.id, r.roles FROM reviews r"
-	    " JOIN actions a ON a.id = r.action_id WHERE r.review_id = ?1", "t", review_id);
+	    " JOIN actions a ON a.id = r.action_id WHERE r.review_id = ?1",
+	    "t", review_id);
 	if (r < 0)
 		return r;
 	r = db_step(stmt);
@@ -237,8 +242,9 @@ slot_find(struct store *store, const char *review_id, const struct json *roles, 
 	for (size_t i = 0; i < json_len(roles); i++) {
 		if (strcmp(json_str(json_at(roles, i), ""), role) != 0)
 			continue;
-		int r = db_exists(store, "SELECT 1 FROM approvals WHERE review_id = ?1 AND slot = ?2",
-		    review_id, (int64_t)i);
+		int r =
+		    db_exists(store, "SELECT 1 FROM approvals WHERE review_id = ?1 AND slot = ?2",
+			review_id, (int64_t)i);
 		if (r < 0)
 			return r;
 		if (r == 0)
@@ -252,8 +258,8 @@ static int
 approval_insert(struct store *store, const char *review_id, const struct json *roles,
     const struct store_approval *approval)
 {
-	int r = db_exists(store, "SELECT 1 FROM approvals WHERE review_id = ?1 AND uid = ?2", review_id,
-	    (int64_t)approval->uid);
+	int r = db_exists(store, "SELECT 1 FROM approvals WHERE review_id = ?1 AND uid = ?2",
+	    review_id, (int64_t)approval->uid);
 	if (r != 0)
 		return r < 0 ? r : -EEXIST;
 	int slot = slot_find(store, review_id, roles, approval->role);
@@ -269,8 +275,8 @@ approval_insert(struct store *store, const char *review_id, const struct json *r
 
 /* Moves the action on when every role is filled. 1 if it did. */
 static int
-approve_complete(struct store *store, const char *review_id, const char *action_id, size_t n_roles,
-    int64_t now)
+approve_complete(
+    struct store *store, const char *review_id, const char *action_id, size_t n_roles, int64_t now)
 {
 	int r = db_run(store,
 	    "UPDATE actions SET state = 'approved', changed_at = ?3 WHERE id = ?1"
@@ -281,8 +287,8 @@ approve_complete(struct store *store, const char *review_id, const char *action_
 }
 
 int
-store_review_approve(struct store *store, const char *review_id, const struct store_approval *approval,
-    int64_t now, bool *ret_complete)
+store_review_approve(struct store *store, const char *review_id,
+    const struct store_approval *approval, int64_t now, bool *ret_complete)
 {
 	_cleanup_buf_ struct buf action_id, roles_text;
 	_cleanup_json_ struct json *roles = NULL;

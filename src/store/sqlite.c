@@ -48,20 +48,30 @@ db_errno(int code)
 	switch (code & 0xff) {
 	case SQLITE_OK:
 	case SQLITE_DONE:
-	case SQLITE_ROW: return 0;
-	case SQLITE_CONSTRAINT: return -EEXIST;
+	case SQLITE_ROW:
+		return 0;
+	case SQLITE_CONSTRAINT:
+		return -EEXIST;
 	case SQLITE_BUSY:
-	case SQLITE_LOCKED: return -EBUSY;
-	case SQLITE_NOMEM: return -ENOMEM;
-	case SQLITE_FULL: return -ENOSPC;
-	case SQLITE_READONLY: return -EROFS;
+	case SQLITE_LOCKED:
+		return -EBUSY;
+	case SQLITE_NOMEM:
+		return -ENOMEM;
+	case SQLITE_FULL:
+		return -ENOSPC;
+	case SQLITE_READONLY:
+		return -EROFS;
 	case SQLITE_PERM:
 	case SQLITE_AUTH:
-	case SQLITE_CANTOPEN: return -EACCES;
+	case SQLITE_CANTOPEN:
+		return -EACCES;
 	case SQLITE_CORRUPT:
-	case SQLITE_NOTADB: return -EUCLEAN;
-	case SQLITE_TOOBIG: return -E2BIG;
-	default: return -EIO;
+	case SQLITE_NOTADB:
+		return -EUCLEAN;
+	case SQLITE_TOOBIG:
+		return -E2BIG;
+	default:
+		return -EIO;
 	}
 }
 
@@ -73,7 +83,8 @@ db_bind(sqlite3_stmt *stmt, const char *format, va_list args)
 	for (int i = 1; format[i - 1] != '\0'; i++) {
 		int code = SQLITE_MISUSE;
 		if (format[i - 1] == 't') {
-			code = sqlite3_bind_text(stmt, i, va_arg(args, const char *), -1, SQLITE_STATIC);
+			code = sqlite3_bind_text(
+			    stmt, i, va_arg(args, const char *), -1, SQLITE_STATIC);
 		} else if (format[i - 1] == 'i') {
 			code = sqlite3_bind_int64(stmt, i, va_arg(args, int64_t));
 		} else if (format[i - 1] == 'b') {
@@ -88,7 +99,8 @@ db_bind(sqlite3_stmt *stmt, const char *format, va_list args)
 }
 
 static int
-db_vprepare(struct store *store, sqlite3_stmt **ret, const char *sql, const char *format, va_list args)
+db_vprepare(
+    struct store *store, sqlite3_stmt **ret, const char *sql, const char *format, va_list args)
 {
 	sqlite3_stmt *stmt = NULL;
 	int code = sqlite3_prepare_v2(store->db, sql, -1, &stmt, NULL);
@@ -158,7 +170,8 @@ db_begin(struct store *store, enum store_durability durability)
 {
 	if (store->durability != durability) {
 		int code = sqlite3_exec(store->db,
-		    durability == STORE_ON_DISK ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL",
+		    durability == STORE_ON_DISK ? "PRAGMA synchronous=FULL"
+						: "PRAGMA synchronous=NORMAL",
 		    NULL, NULL, NULL);
 		if (code != SQLITE_OK)
 			return db_errno(code);

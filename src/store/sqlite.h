@@ -39,8 +39,8 @@ cleanup_stmt(sqlite3_stmt **stmt)
 #define _cleanup_stmt_ CLEANUP(cleanup_stmt)
 
 /* Columns of `actions` in the order of ACTION_COLUMNS, from column FIRST; borrowed from STMT. */
-#define ACTION_COLUMNS                                                                          \
-	"a.id, a.task, a.kind, a.target, a.state, a.requester, a.owner, a.digest, "             \
+#define ACTION_COLUMNS                                                              \
+	"a.id, a.task, a.kind, a.target, a.state, a.requester, a.owner, a.digest, " \
 	"a.policy_hash, a.policy_name, a.epoch, a.created_at, a.expires_at, a.record"
 #define ACTION_N_COLUMNS 14
 void db_read_action(sqlite3_stmt *stmt, int first, struct store_action *ret);

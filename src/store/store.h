@@ -23,7 +23,7 @@
 #include "base/uuid.h"
 
 #define STORE_BUSY_MS 2000
-#define REVIEW_ID 9       /* 8 hexadecimal digits and the NUL */
+#define REVIEW_ID 9 /* 8 hexadecimal digits and the NUL */
 #define REVIEW_ROLES_MAX 8
 
 struct store;
@@ -95,8 +95,8 @@ typedef void store_action_fn(const struct store_action *action, void *data);
 int store_sweep(struct store *store, int64_t now, store_action_fn *fn, void *data) MUST_CHECK;
 
 /* Calls used and reserved under a budget key. */
-int store_budget_read(struct store *store, const char *key, int64_t *ret_used,
-    int64_t *ret_reserved) MUST_CHECK;
+int store_budget_read(
+    struct store *store, const char *key, int64_t *ret_used, int64_t *ret_reserved) MUST_CHECK;
 
 /* ---- reviews ---- */
 
@@ -107,8 +107,8 @@ struct store_review {
 	const char *roles[REVIEW_ROLES_MAX]; /* needed, one person for each */
 	unsigned n_roles;
 	bool self_approve;
-	int64_t ended_at; /* 0 while open */
-	const char *comment; /* of who ended it; may be NULL */
+	int64_t ended_at;     /* 0 while open */
+	const char *comment;  /* of who ended it; may be NULL */
 	const char *ended_by; /* may be NULL */
 };
 
@@ -130,10 +130,11 @@ int store_review_open(struct store *store, struct store_review *review,
  * -ENOENT if there is none. */
 typedef void store_review_fn(const struct store_review *review,
     const struct store_approval *approvals, unsigned n_approvals, void *data);
-int store_review_get(struct store *store, const char *id, store_review_fn *fn, void *data) MUST_CHECK;
+int store_review_get(struct store *store, const char *id, store_review_fn *fn, void *data)
+    MUST_CHECK;
 /* All that are open, oldest first; with ALL also those that ended, at most LIMIT, newest first. */
-int store_review_each(struct store *store, bool all, unsigned limit, store_review_fn *fn,
-    void *data) MUST_CHECK;
+int store_review_each(
+    struct store *store, bool all, unsigned limit, store_review_fn *fn, void *data) MUST_CHECK;
 
 /* Adds APPROVAL, and with the last one moves the action to APPROVED (*RET_COMPLETE).
  * Which of the needed roles it fills is approval->role. In one transaction:
@@ -168,8 +169,8 @@ int store_policy_active(struct store *store, const char *name, struct buf *ret_t
     char ret_hash[SHA256_HEX]) MUST_CHECK;
 /* Newest first; NAME may be NULL for all. */
 typedef void store_generation_fn(const struct store_generation *generation, void *data);
-int store_policy_history(struct store *store, const char *name, store_generation_fn *fn,
-    void *data) MUST_CHECK;
+int store_policy_history(struct store *store, const char *name, store_generation_fn *fn, void *data)
+    MUST_CHECK;
 
 /* ---- memory ---- */
 

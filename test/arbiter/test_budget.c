@@ -62,10 +62,10 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_policy_without_budgets_draws_on_nothing),
-		cmocka_unit_test(a_task_has_a_key_of_its_own),
-		cmocka_unit_test(a_day_is_counted_for_each_policy_and_tenant),
-		cmocka_unit_test(the_reason_names_the_budget),
+	    cmocka_unit_test(a_policy_without_budgets_draws_on_nothing),
+	    cmocka_unit_test(a_task_has_a_key_of_its_own),
+	    cmocka_unit_test(a_day_is_counted_for_each_policy_and_tenant),
+	    cmocka_unit_test(the_reason_names_the_budget),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -92,9 +92,9 @@ a_damaged_file_is_an_error(void **state)
 {
 #define HEAD "ringfence kill epoch 1\n"
 	static const char *const bad[] = {"", "x", HEAD, HEAD "now 1\n", HEAD "now 1\nall 2\n",
-		HEAD "now -1\nall 0\n", HEAD "now 1\nall 0", HEAD "now 99999999999999999999\nall 0\n",
-		HEAD "now 1\nall 0\ntask x\n", HEAD "now 1\nall 0\ngarbage\n",
-		HEAD "now 1\nall 0\ntask 0190f6a1-0000-7000-8000-000000000001"};
+	    HEAD "now -1\nall 0\n", HEAD "now 1\nall 0", HEAD "now 99999999999999999999\nall 0\n",
+	    HEAD "now 1\nall 0\ntask x\n", HEAD "now 1\nall 0\ngarbage\n",
+	    HEAD "now 1\nall 0\ntask 0190f6a1-0000-7000-8000-000000000001"};
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct epoch epoch = {.now = 0};
 		struct error err;
@@ -113,11 +113,11 @@ main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(no_file_is_epoch_zero),
-		CASE(a_kill_is_on_disk_when_it_returns),
-		CASE(a_kill_that_cannot_be_written_changes_nothing),
-		CASE(only_so_many_killed_tasks_are_remembered_and_the_oldest_goes),
-		CASE(a_damaged_file_is_an_error),
+	    CASE(no_file_is_epoch_zero),
+	    CASE(a_kill_is_on_disk_when_it_returns),
+	    CASE(a_kill_that_cannot_be_written_changes_nothing),
+	    CASE(only_so_many_killed_tasks_are_remembered_and_the_oldest_goes),
+	    CASE(a_damaged_file_is_an_error),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -67,8 +67,9 @@ a_number_is_a_uid_and_never_a_name(void **state)
 static void
 a_group_gives_a_role_to_members_and_to_those_whose_primary_group_it_is(void **state)
 {
-	struct people *people = people_of("people:\n  a: {groups: [sre]}\n  b: {groups: [on-call]}\n"
-					  "  c: {groups: [200]}\n  d: {groups: [empty]}\n");
+	struct people *people =
+	    people_of("people:\n  a: {groups: [sre]}\n  b: {groups: [on-call]}\n"
+		      "  c: {groups: [200]}\n  d: {groups: [empty]}\n");
 	assert_true(people_has_role(people, 1001, "a"));
 	assert_false(people_has_role(people, 1002, "a"));
 	assert_true(people_has_role(people, 1002, "b"));
@@ -94,7 +95,7 @@ static void
 nothing_configured_gives_no_role_to_anybody(void **state)
 {
 	static const char *const configs[] = {"", "# only a comment\n", "people:\n", "people: {}\n",
-		"other: {operator: {users: [alice]}}\n"};
+	    "other: {operator: {users: [alice]}}\n"};
 	for (size_t i = 0; i < sizeof(configs) / sizeof(configs[0]); i++) {
 		struct people *people = people_of(configs[i]);
 		assert_false(people_has_role(people, 1001, "operator"));
@@ -106,7 +107,8 @@ nothing_configured_gives_no_role_to_anybody(void **state)
 static void
 a_role_that_names_nobody_is_not_known(void **state)
 {
-	struct people *people = people_of("people:\n  a: {}\n  b: {users: []}\n  c: {groups: [nobody]}\n");
+	struct people *people =
+	    people_of("people:\n  a: {}\n  b: {users: []}\n  c: {groups: [nobody]}\n");
 	assert_false(people_knows_role(people, "a"));
 	assert_false(people_knows_role(people, "b"));
 	assert_true(people_knows_role(people, "c"));
@@ -119,17 +121,17 @@ a_wrong_configuration_is_refused_with_its_place(void **state)
 	static const struct {
 		const char *text, *place;
 	} cases[] = {
-		{"people: [a]\n", "configuration:1:9"},
-		{"people:\n  a: [alice]\n", "configuration:2:6"},
-		{"people:\n  a: {userz: [alice]}\n", "configuration:2:7"},
-		{"people:\n  a: {users: alice}\n", "configuration:2:14"},
-		{"people:\n  a: {users: [[alice]]}\n", "configuration:2:15"},
-		{"people:\n  a: {users: [\"\"]}\n", "configuration:2:15"},
-		{"people:\n  a: {users: [x], users: [y]}\n", "configuration:2:19"},
-		{"people:\n  a: {users: [x]}\n  a: {users: [y]}\n", "configuration:3:3"},
-		{"people: {}\npeople: {}\n", "configuration:2:1"},
-		{"people: {a\n", "configuration:"},
-		{"- a\n", "configuration:1:1"},
+	    {"people: [a]\n", "configuration:1:9"},
+	    {"people:\n  a: [alice]\n", "configuration:2:6"},
+	    {"people:\n  a: {userz: [alice]}\n", "configuration:2:7"},
+	    {"people:\n  a: {users: alice}\n", "configuration:2:14"},
+	    {"people:\n  a: {users: [[alice]]}\n", "configuration:2:15"},
+	    {"people:\n  a: {users: [\"\"]}\n", "configuration:2:15"},
+	    {"people:\n  a: {users: [x], users: [y]}\n", "configuration:2:19"},
+	    {"people:\n  a: {users: [x]}\n  a: {users: [y]}\n", "configuration:3:3"},
+	    {"people: {}\npeople: {}\n", "configuration:2:1"},
+	    {"people: {a\n", "configuration:"},
+	    {"- a\n", "configuration:1:1"},
 	};
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		struct people *people = NULL;
@@ -144,13 +146,14 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_user_has_a_role_by_name_or_by_number),
-		cmocka_unit_test(a_number_is_a_uid_and_never_a_name),
-		cmocka_unit_test(a_group_gives_a_role_to_members_and_to_those_whose_primary_group_it_is),
-		cmocka_unit_test(a_uid_that_passwd_does_not_know_is_matched_by_number_only),
-		cmocka_unit_test(nothing_configured_gives_no_role_to_anybody),
-		cmocka_unit_test(a_role_that_names_nobody_is_not_known),
-		cmocka_unit_test(a_wrong_configuration_is_refused_with_its_place),
+	    cmocka_unit_test(a_user_has_a_role_by_name_or_by_number),
+	    cmocka_unit_test(a_number_is_a_uid_and_never_a_name),
+	    cmocka_unit_test(
+		a_group_gives_a_role_to_members_and_to_those_whose_primary_group_it_is),
+	    cmocka_unit_test(a_uid_that_passwd_does_not_know_is_matched_by_number_only),
+	    cmocka_unit_test(nothing_configured_gives_no_role_to_anybody),
+	    cmocka_unit_test(a_role_that_names_nobody_is_not_known),
+	    cmocka_unit_test(a_wrong_configuration_is_refused_with_its_place),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

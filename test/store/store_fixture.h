@@ -57,19 +57,19 @@ static inline struct store_action
 an_action(const char *id, enum action_state state)
 {
 	return (struct store_action){
-		.id = id,
-		.task = id,
-		.kind = "exec",
-		.target = "/usr/bin/true",
-		.state = state,
-		.requester = 1000,
-		.owner = 1000,
-		.digest = "d1",
-		.policy_hash = "p1",
-		.policy_name = "acme",
-		.epoch = 3,
-		.created_at = 100,
-		.expires_at = 1000,
-		.record = "{\"kind\":\"exec\"}",
+	    .id = id,
+	    .task = id,
+	    .kind = "exec",
+	    .target = "/usr/bin/true",
+	    .state = state,
+	    .requester = 1000,
+	    .owner = 1000,
+	    .digest = "d1",
+	    .policy_hash = "p1",
+	    .policy_name = "acme",
+	    .epoch = 3,
+	    .created_at = 100,
+	    .expires_at = 1000,
+	    .record = "{\"kind\":\"exec\"}",
 	};
 }

@@ -61,7 +61,8 @@ of_two_moves_from_one_state_the_second_changes_nothing(void **state)
 	assert_int_equal(
 	    store_action_move(f->a, "x", STATE_REVIEWING, STATE_REJECTED, 200, "no", "bob"), 0);
 	assert_int_equal(
-	    store_action_move(f->b, "x", STATE_REVIEWING, STATE_APPROVED, 200, NULL, NULL), -ESTALE);
+	    store_action_move(f->b, "x", STATE_REVIEWING, STATE_APPROVED, 200, NULL, NULL),
+	    -ESTALE);
 	assert_int_equal(
 	    store_action_move(f->b, "x", STATE_REVIEWING, STATE_EXPIRED, 200, NULL, NULL), -ESTALE);
 }
@@ -72,7 +73,8 @@ a_transition_that_the_design_does_not_have_is_refused(void **state)
 	struct fixture *f = *state;
 	put(f->a, "x", STATE_REVIEWING);
 	assert_int_equal(
-	    store_action_move(f->a, "x", STATE_REVIEWING, STATE_SUCCEEDED, 200, NULL, NULL), -EINVAL);
+	    store_action_move(f->a, "x", STATE_REVIEWING, STATE_SUCCEEDED, 200, NULL, NULL),
+	    -EINVAL);
 	assert_int_equal(
 	    store_action_move(f->a, "x", STATE_APPROVED, STATE_CLAIMED, 200, NULL, NULL), -EINVAL);
 	assert_int_equal(store_action_settle(f->a, "x", STATE_SUCCEEDED, 200), -ESTALE);
@@ -87,7 +89,7 @@ put_limited(struct store *store, const char *id, int64_t per_task, int64_t per_d
 {
 	struct store_action action = an_action(id, STATE_APPROVED);
 	struct store_budget budget = {
-		.task_key = "task/t", .per_task = per_task, .day_key = "day/d", .per_day = per_day};
+	    .task_key = "task/t", .per_task = per_task, .day_key = "day/d", .per_day = per_day};
 	*hit = BUDGET_OK;
 	return store_action_put(store, &action, &budget, hit);
 }
@@ -120,7 +122,8 @@ a_reservation_of_what_was_never_claimed_is_given_back(void **state)
 	struct fixture *f = *state;
 	enum store_budget_hit hit;
 	assert_int_equal(put_limited(f->a, "x", 1, 5, &hit), 0);
-	assert_int_equal(store_action_move(f->a, "x", STATE_APPROVED, STATE_REVOKED, 200, NULL, NULL), 0);
+	assert_int_equal(
+	    store_action_move(f->a, "x", STATE_APPROVED, STATE_REVOKED, 200, NULL, NULL), 0);
 	assert_budget(f->a, "task/t", 0, 0);
 	assert_budget(f->a, "day/d", 0, 0);
 	assert_int_equal(put_limited(f->b, "y", 1, 5, &hit), 0);
@@ -241,19 +244,19 @@ main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(an_action_is_claimed_once_whichever_connection_asks),
-		CASE(an_action_is_not_claimed_at_or_after_its_expiry),
-		CASE(what_is_not_approved_is_not_claimed),
-		CASE(of_two_moves_from_one_state_the_second_changes_nothing),
-		CASE(a_transition_that_the_design_does_not_have_is_refused),
-		CASE(a_budget_is_reserved_and_counted_when_the_action_is_settled),
-		CASE(a_reservation_of_what_was_never_claimed_is_given_back),
-		CASE(a_budget_that_is_used_up_refuses_and_reserves_nothing),
-		CASE(a_restart_makes_claimed_unknown_and_ends_what_waited),
-		CASE(a_restart_after_the_expiry_ends_as_expired),
-		CASE(an_unknown_outcome_counts_as_used),
-		CASE(the_store_is_private_and_remembers),
-		CASE(a_file_that_is_no_store_is_refused_with_its_reason),
+	    CASE(an_action_is_claimed_once_whichever_connection_asks),
+	    CASE(an_action_is_not_claimed_at_or_after_its_expiry),
+	    CASE(what_is_not_approved_is_not_claimed),
+	    CASE(of_two_moves_from_one_state_the_second_changes_nothing),
+	    CASE(a_transition_that_the_design_does_not_have_is_refused),
+	    CASE(a_budget_is_reserved_and_counted_when_the_action_is_settled),
+	    CASE(a_reservation_of_what_was_never_claimed_is_given_back),
+	    CASE(a_budget_that_is_used_up_refuses_and_reserves_nothing),
+	    CASE(a_restart_makes_claimed_unknown_and_ends_what_waited),
+	    CASE(a_restart_after_the_expiry_ends_as_expired),
+	    CASE(an_unknown_outcome_counts_as_used),
+	    CASE(the_store_is_private_and_remembers),
+	    CASE(a_file_that_is_no_store_is_refused_with_its_reason),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -21,7 +21,8 @@ static void
 activate(struct store *store, const char *name, char digit, const char *text)
 {
 	assert_int_equal(store_policy_activate(
-			     store, name, h(digit), text, strlen(text), "alice", 100, previous), 0);
+			     store, name, h(digit), text, strlen(text), "alice", 100, previous),
+	    0);
 }
 
 static void
@@ -115,11 +116,11 @@ main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(the_last_activation_is_active_and_names_the_one_before),
-		CASE(a_rollback_goes_back_one_step_each_time),
-		CASE(activating_what_is_active_changes_nothing),
-		CASE(a_name_that_was_never_activated_is_not_found),
-		CASE(the_history_is_newest_first_and_says_what_is_active),
+	    CASE(the_last_activation_is_active_and_names_the_one_before),
+	    CASE(a_rollback_goes_back_one_step_each_time),
+	    CASE(activating_what_is_active_changes_nothing),
+	    CASE(a_name_that_was_never_activated_is_not_found),
+	    CASE(the_history_is_newest_first_and_says_what_is_active),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

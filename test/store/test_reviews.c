@@ -5,9 +5,11 @@
 #include <sys/wait.h>
 
 static void
-open_review(struct store *store, const char *id, const char *const *roles, unsigned n, char ret[REVIEW_ID])
+open_review(
+    struct store *store, const char *id, const char *const *roles, unsigned n, char ret[REVIEW_ID])
 {
-	struct store_review review = {.action = an_action(id, STATE_REVIEWING), .decision = "{}", .n_roles = n};
+	struct store_review review = {
+	    .action = an_action(id, STATE_REVIEWING), .decision = "{}", .n_roles = n};
 	for (unsigned i = 0; i < n; i++)
 		review.roles[i] = roles[i];
 	assert_int_equal(store_review_open(store, &review, NULL, NULL), 0);
@@ -15,7 +17,8 @@ open_review(struct store *store, const char *id, const char *const *roles, unsig
 }
 
 static int
-approve(struct store *store, const char *review, uid_t uid, const char *role, int64_t now, bool *complete)
+approve(struct store *store, const char *review, uid_t uid, const char *role, int64_t now,
+    bool *complete)
 {
 	struct store_approval approval = {.role = role, .uid = uid, .name = "someone", .at = now};
 	return store_review_approve(store, review, &approval, now, complete);
@@ -29,14 +32,16 @@ struct found {
 };
 
 static void
-on_found(const struct store_review *review, const struct store_approval *approvals, unsigned n, void *data)
+on_found(const struct store_review *review, const struct store_approval *approvals, unsigned n,
+    void *data)
 {
 	struct found *found = data;
 	found->state = review->action.state;
 	found->n_approvals = n;
 	(void)snprintf(found->comment, sizeof(found->comment), "%s",
 	    review->comment != NULL ? review->comment : "-");
-	(void)snprintf(found->by, sizeof(found->by), "%s", review->ended_by != NULL ? review->ended_by : "-");
+	(void)snprintf(
+	    found->by, sizeof(found->by), "%s", review->ended_by != NULL ? review->ended_by : "-");
 	found->n++;
 }
 
@@ -109,8 +114,9 @@ a_rejection_is_final_and_keeps_who_and_why(void **state)
 	bool complete = false;
 	open_review(f->a, "x", two, 2, id);
 	assert_int_equal(approve(f->a, id, 1, "operator", 200, &complete), 0);
-	assert_int_equal(
-	    store_action_move(f->b, "x", STATE_REVIEWING, STATE_REJECTED, 300, "not today", "carol"), 0);
+	assert_int_equal(store_action_move(
+			     f->b, "x", STATE_REVIEWING, STATE_REJECTED, 300, "not today", "carol"),
+	    0);
 	assert_int_equal(approve(f->a, id, 2, "dba", 301, &complete), -ESTALE);
 	struct found found = {.n = 0};
 	assert_int_equal(store_review_get(f->a, id, on_found, &found), 0);
@@ -127,7 +133,8 @@ the_list_has_what_is_open_and_on_demand_all(void **state)
 	struct found found = {.n = 0};
 	open_review(f->a, "x", two, 1, id);
 	open_review(f->a, "y", two, 1, id);
-	assert_int_equal(store_action_move(f->a, "x", STATE_REVIEWING, STATE_REVOKED, 300, NULL, NULL), 0);
+	assert_int_equal(
+	    store_action_move(f->a, "x", STATE_REVIEWING, STATE_REVOKED, 300, NULL, NULL), 0);
 	assert_int_equal(store_review_each(f->b, false, 10, on_found, &found), 0);
 	assert_int_equal(found.n, 1);
 	found.n = 0;
@@ -186,13 +193,13 @@ main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 	const struct CMUnitTest tests[] = {
-		CASE(the_last_approval_completes_and_not_before),
-		CASE(one_person_does_not_fill_two_roles),
-		CASE(a_role_that_is_needed_twice_takes_two_people),
-		CASE(an_approval_at_the_expiry_is_too_late),
-		CASE(a_rejection_is_final_and_keeps_who_and_why),
-		CASE(the_list_has_what_is_open_and_on_demand_all),
-		CASE(of_many_processes_that_approve_at_once_one_completes),
+	    CASE(the_last_approval_completes_and_not_before),
+	    CASE(one_person_does_not_fill_two_roles),
+	    CASE(a_role_that_is_needed_twice_takes_two_people),
+	    CASE(an_approval_at_the_expiry_is_too_late),
+	    CASE(a_rejection_is_final_and_keeps_who_and_why),
+	    CASE(the_list_has_what_is_open_and_on_demand_all),
+	    CASE(of_many_processes_that_approve_at_once_one_completes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
