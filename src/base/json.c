@@ -689,7 +689,7 @@ parse_array(struct parser *p, struct json *array)
 		return 0;
 	}
 	for (;;) {
-		struct json *value;
+		struct json *value = NULL;
 		int r = parse_value(p, &value);
 		if (r < 0)
 			return r;
@@ -726,7 +726,7 @@ parse_member(struct parser *p, struct json *object)
 	if (p->at >= p->len || p->text[p->at] != ':')
 		return parse_fail(p, "expected ':'");
 	p->at++;
-	struct json *value;
+	struct json *value = NULL;
 	r = parse_value(p, &value);
 	return r < 0 ? r : json_add_taken(object, TAKE_PTR(name), value);
 }

@@ -62,6 +62,9 @@ add_path(int ruleset, const struct landlock_path *p, uint64_t known, struct erro
 	const char *name = p->path != NULL ? p->path : "(descriptor)";
 	_cleanup_close_ int opened = -1;
 	int fd = p->fd;
+	if (fd < 0 && p->path == NULL)
+		return error_set(
+		    err, EBADF, "landlock_failed", "Landlock: neither path nor descriptor");
 	if (fd < 0) {
 		opened = fd = open(p->path, O_PATH | O_CLOEXEC);
 		if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
