@@ -83,9 +83,8 @@ static const char *const texts[] = {
     "{\"a\":\"\xed\xa0\x80\"}",
     "{\"a\":\"\xf4\x90\x80\x80\"}",
     "{\"a\":\"\xf0\x9f\x98\x80\"}",
-    /* U+1F600 sorts before U+E000 and U+FB33, and behind U+D7FF and é */
-    "{\"\xc3\xa9\":1,\"\xed\x9f\xbf\":2,\"\xf0\x9f\x98\x80\":3,\"\xee\x80\x80\":4,\"\xef\xac\xb3\":"
-    "5}",
+    /* U+1F600 sorts before U+E000 and U+FB33, and behind U+D7FF */
+    "{\"\xed\x9f\xbf\":2,\"\xf0\x9f\x98\x80\":3,\"\xee\x80\x80\":4,\"\xef\xac\xb3\":5}",
     "{\"\xee\x80\x80\":1,\"\xf0\x9f\x98\x80\":2}",
     "{\"a\":1,\"ab\":2}",
     "{\"ab\":1,\"a\":2}",
