@@ -30,6 +30,8 @@
 #include "supervisor/supervisor.h"
 
 #define IDLE_MS_DEFAULT 30000
+#define SWEEP_MS 1000
+#define SWEEPS_MAX 5
 
 static const char *const socket_names[] = {"supervisor", "arbiter", "ledger"};
 
@@ -151,7 +153,8 @@ set_up(struct supervisor *s, struct error *err)
 	return r;
 }
 
-/* Groups that a killed supervisor left; off the path of the first run. */
+/* Groups that a killed supervisor left; off the path of the first run. More than once, because its
+ * sandboxes may still be dying. */
 static void
 on_sweep(struct timer *timer, void *data)
 {
@@ -160,6 +163,8 @@ on_sweep(struct timer *timer, void *data)
 	int swept = cgroup_sweep(sandbox_host_cgroups(s->sandboxes));
 	if (swept > 0)
 		log_event(LOG_WARNING, "swept-cgroups", NULL);
+	if (s->sweeps++ < SWEEPS_MAX && loop_timer(s->loop, SWEEP_MS, on_sweep, s, &s->sweep) < 0)
+		log_event(LOG_WARNING, "no-more-sweeps", NULL);
 }
 
 static void
@@ -198,7 +203,6 @@ main(int argc, char **argv)
 	static struct supervisor s = {.state_fd = -1, .lock_fd = -1, .listeners = {-1, -1, -1}};
 	struct error err = {0};
 	struct stat st;
-	struct timer *sweep;
 	log_program("rf-supervisor");
 	umask(022);
 	int first = fstat(SPAWN_SUPERVISOR, &st) == 0 && S_ISSOCK(st.st_mode) ? SPAWN_SUPERVISOR : -1;
@@ -212,7 +216,7 @@ main(int argc, char **argv)
 		return refuse_start(first, &err);
 	if (first >= 0)
 		clients_add(&s, first);
-	if (loop_timer(s.loop, 50, on_sweep, &s, &sweep) < 0)
+	if (loop_timer(s.loop, SWEEP_MS / 20, on_sweep, &s, &s.sweep) < 0)
 		return refuse_start(-1, &err);
 	clients_consider_idle(&s);
 	int code = loop_run(s.loop);

@@ -40,6 +40,8 @@ struct supervisor {
 	struct sibling arbiter, ledger;
 	struct sandbox *spare; /* begun, waiting for a plan; or NULL */
 	struct timer *refill;
+	struct timer *sweep;
+	unsigned sweeps;
 	unsigned restarts;
 	int64_t restarts_since_ns;
 	struct run *runs; /* list */

@@ -336,6 +336,21 @@ cgroup_host_base(const struct cgroup_host *host)
 
 /* ---- sweeping ---- */
 
+/* Whether PID is a supervisor that runs. One that was killed stays a zombie for as long as its parent
+ * likes, and its number may be another program's by now. */
+static bool
+is_supervisor(long pid)
+{
+	char path[40], text[256];
+	(void)snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
+	if (read_at(AT_FDCWD, path, text, sizeof(text)) < 0)
+		return kill((pid_t)pid, 0) == 0; /* unless /proc is not there to ask */
+	const char *name = strchr(text, '('), *end = strrchr(text, ')');
+	if (name == NULL || end == NULL || end[1] != ' ')
+		return true;
+	return strncmp(name, "(rf-supervisor)", 15) == 0 && end[2] != 'Z' && end[2] != 'X';
+}
+
 /* "ringfence-PID-N": left behind if PID runs no more. */
 static bool
 is_left_behind(const char *name)
@@ -344,9 +359,7 @@ is_left_behind(const char *name)
 		return false;
 	char *end;
 	long pid = strtol(name + strlen(PREFIX), &end, 10);
-	if (pid <= 0 || *end != '-' || pid == getpid())
-		return false;
-	return kill((pid_t)pid, 0) < 0 && errno == ESRCH;
+	return pid > 0 && *end == '-' && pid != getpid() && !is_supervisor(pid);
 }
 
 int

@@ -88,8 +88,10 @@ def cgroup_leftovers(supervisor_pids):
 class Ringfence:
     """Ringfence with a state directory of its own, as root or as an ordinary user."""
 
-    def __init__(self, mode, state=None):
+    def __init__(self, mode, before=(), state=None):
+        """BEFORE goes in front of every command: nsenter into a mount namespace, say."""
         self.mode = mode
+        self.before = list(before)
         self.dir = tempfile.mkdtemp(prefix="rf-attack-")
         self.home = os.path.join(self.dir, "home")
         os.mkdir(self.home)
@@ -106,7 +108,7 @@ class Ringfence:
 
     def argv(self, *args):
         cli = [os.path.join(BIN, "ringfence"), *args]
-        return as_user(cli) if self.mode == "rootless" else cli
+        return self.before + (as_user(cli) if self.mode == "rootless" else cli)
 
     def cli(self, *args, **options):
         options.setdefault("timeout", TIMEOUT)
