@@ -14,8 +14,8 @@ enum msg_type {
 	MSG_HELD = 11,    /* ← {"action_id","review_id","rule","approvals":[],"expires_at","risk":{}} */
 	MSG_STARTED = 12, /* ← {"action_id","task","sandbox","receipt":{},"limits":{"output_bytes"?,…}} */
 	MSG_DONE = 13,    /* ← {"action_id","task","sandbox","exit":{"code"}|{"signal"},"limit"?,"error"?,
-	                     "usage":{},"receipt":{},"timing":[{"step","at_ns"}] (CLOCK_MONOTONIC)};
-	                     fds: [scratch upper directory] */
+	                     "usage":{},"timing"?:[{"step","at_ns"}] (CLOCK_MONOTONIC)}; the receipt went
+	                     with MSG_STARTED; fds: [scratch upper directory] */
 	MSG_SIGNAL = 14,  /* → {"signal":N}: forward to the command */
 	MSG_STOP = 15,    /* → {"reason":"output"|"interrupt"}: end the sandbox now */
 	MSG_COMMIT = 16,  /* → {"action_id","changes":{…}} : ask to let a workspace change out (a file

@@ -13,6 +13,10 @@ on_status(struct conn *conn, struct msg *m)
 {
 	struct supervisor *s = conn_data(conn);
 	struct json *body = json_new_object(), *programs = json_new_array();
+	if (json_get_bool(m->body, "stay", false)) {
+		s->idle_ms = 0; /* `ringfence start`: until told to leave */
+		s->idle = timer_cancel(s->idle);
+	}
 	const struct sibling *siblings[] = {&s->arbiter, &s->ledger};
 	for (size_t i = 0; i < ARRAY_LEN(siblings); i++) {
 		struct json *program = json_new_object();

@@ -141,8 +141,9 @@ run_tell(struct run *run)
 	if (run->limit != NULL)
 		(void)json_set_str(body, "limit", run->limit);
 	(void)json_set(body, "usage", run->usage == NULL ? json_new_object() : json_copy(run->usage));
-	(void)json_set(body, "receipt", json_copy(run->receipt));
-	(void)json_set(body, "timing", json_copy(run->timing));
+	/* The receipt went with MSG_STARTED. */
+	if (json_get_bool(run->request.body, "timing", false))
+		(void)json_set(body, "timing", json_copy(run->timing));
 	(void)conn_send(run->client, MSG_DONE, run->client_serial, body, &run->upper_fd,
 	    run->upper_fd >= 0 ? 1 : 0);
 	json_free(body);
