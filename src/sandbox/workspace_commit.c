@@ -156,7 +156,7 @@ check_changes(
 		if (change->flags & CHANGE_CONFLICT && !options->force) {
 			int r = error_set(err, EBUSY, "commit_conflict",
 			    "%s changed in the workspace after the run began", shown);
-			error_remedy(err, "look at it; --force overwrites it");
+			error_remedy(err, "run again: the next run begins with your copy");
 			return r;
 		}
 	}
