@@ -95,21 +95,47 @@ static const struct {
     {"connectionstring", "credential", REACH_WORD},
 };
 
+static bool
+is_separator(char c)
+{
+	return c == '-' || c == '_' || c == '.' || c == ' ';
+}
+
+/* Most names are told apart by their last two letters. */
+static bool
+may_end(char a, char b)
+{
+	a |= 0x20;
+	switch (b | 0x20) {
+	case 'd':
+		return a == 'r' || a == 'w';
+	case 'e':
+		return a == 's' || a == 'd' || a == 'i';
+	case 't':
+	case 'y':
+		return a == 'e';
+	case 'n':
+		return a == 'e' || a == 'o';
+	case 'g':
+		return a == 'n';
+	default:
+		return false;
+	}
+}
+
 enum name_reach
 redact_name(const char *name, size_t len, const char **ret_kind)
 {
 	/* Only ends count, so only the last characters are looked at. */
 	char end[32];
 	size_t at = sizeof(end);
-	/* Most names are told apart by their last letter. */
-	static const char last[] = "dDeEtTnNyYgG";
-	while (len > 0 && strchr("-_. ", name[len - 1]) != NULL)
+	while (len > 0 && is_separator(name[len - 1]))
 		len--;
-	if (len < 3 || strchr(last, name[len - 1]) == NULL)
+	if (len < 3 || !may_end(name[len - 2], name[len - 1]))
 		return REACH_NONE;
 	for (size_t i = len; i > 0 && at > 0; i--) {
 		char c = name[i - 1];
-		if (c == '-' || c == '_' || c == '.' || c == ' ')
+		if (is_separator(c))
 			continue;
 		end[--at] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 	}
