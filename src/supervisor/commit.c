@@ -12,7 +12,7 @@
 #include "ipc/messages.h"
 #include "supervisor/supervisor.h"
 
-#define PATHS_SHOWN 256
+#define PATHS_BYTES_MAX (48 * 1024) /* of paths in one action record */
 
 enum commit_state { COMMIT_ASKED, COMMIT_CLAIMING, COMMIT_PERFORMING };
 
@@ -63,14 +63,21 @@ refuse(struct commit *commit, const struct error *err)
 }
 
 /* {"target","request":{"operation":"commit","paths":[…],"bytes"}} from what rf-workspace listed. The
- * whole list is in the digest of the changes; the record names the first paths. */
+ * whole list is in the digest of the changes. A list too long for a record is cut, and the policy, which sees
+ * that "changes" is more than the paths, does not permit by path then. */
 static struct json *
 make_action(const struct json *body)
 {
 	const struct json *changes = json_get(body, "changes"), *list = json_get(changes, "changes");
 	struct json *action = json_new_object(), *request = json_new_object(), *paths = json_new_array();
-	for (size_t i = 0; i < MIN(json_len(list), (size_t)PATHS_SHOWN); i++)
-		(void)json_push(paths, json_new_string(json_get_str(json_at(list, i), "path", "")));
+	size_t bytes = 0;
+	for (size_t i = 0; i < json_len(list); i++) {
+		const struct json *path = json_get(json_at(list, i), "path");
+		bytes += json_str_len(path) + 4;
+		if (bytes > PATHS_BYTES_MAX)
+			break;
+		(void)json_push(paths, json_new_string(json_str(path, "")));
+	}
 	(void)json_set_str(request, "operation", "commit");
 	(void)json_set(request, "paths", paths);
 	(void)json_set_int(request, "bytes", json_get_int(changes, "bytes", 0));
@@ -82,7 +89,8 @@ make_action(const struct json *body)
 	if (json_get_str(body, "task", NULL) != NULL)
 		(void)json_set_str(action, "task", json_get_str(body, "task", NULL));
 	struct json *facts = json_new_object();
-	(void)json_set_int(facts, "changes", (int64_t)json_len(list));
+	(void)json_set_int(facts, "changes",
+	    (int64_t)json_len(list) + json_get_int(changes, "omitted", 0));
 	(void)json_set_str(facts, "changes_digest", json_get_str(changes, "digest", ""));
 	(void)json_set(action, "facts", facts);
 	return action;
