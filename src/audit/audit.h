@@ -39,6 +39,12 @@ int complain(const struct error *err);
 /* Writes OUT to standard output. 0, or EXIT_UNUSABLE if it cannot be written. */
 int print_out(const struct buf *out);
 
+/* Asks the running ledger to sign what it has. 1 with the note appended to OUT, 0 if no ledger runs, or
+ * a negative errno with ERR. */
+int checkpoint_ask(struct buf *out, struct error *err) MUST_CHECK;
+/* The same for its effect only: so that what is read next is signed, if somebody can sign. */
+void checkpoint_refresh(void);
+
 int verify_main(int argc, char **argv);
 int show_main(int argc, char **argv);
 int query_main(int argc, char **argv);

@@ -15,9 +15,8 @@
 
 #define ANSWER_MS 10000
 
-/* 1 with the note in OUT, 0 if no ledger runs, or a negative errno. */
-static int
-ask_ledger(struct buf *out, struct error *err)
+int
+checkpoint_ask(struct buf *out, struct error *err)
 {
 	char path[PATHS_MAX];
 	struct msg reply = MSG_INIT;
@@ -36,6 +35,15 @@ ask_ledger(struct buf *out, struct error *err)
 	r = buf_add_str(out, json_get_str(reply.body, "note", ""));
 	msg_done(&reply);
 	return r < 0 ? error_set(err, -r, "no_memory", "out of memory") : 1;
+}
+
+void
+checkpoint_refresh(void)
+{
+	struct error err;
+	_cleanup_buf_ struct buf note;
+	buf_init(&note, NOTE_BYTES_MAX);
+	(void)!checkpoint_ask(&note, &err);
 }
 
 static int
@@ -78,7 +86,7 @@ checkpoint_main(int argc, char **argv)
 	buf_init(&note, NOTE_BYTES_MAX);
 	if (options_parse(argc, argv, specs, &operand, 0, &n, &err) < 0)
 		return complain(&err);
-	int r = dir == NULL ? ask_ledger(&note, &err) : 0;
+	int r = dir == NULL ? checkpoint_ask(&note, &err) : 0;
 	if (r < 0)
 		return complain(&err);
 	if (r == 0) {

@@ -242,6 +242,8 @@ export_main(int argc, char **argv)
 			   : "--to is before --from");
 		return complain(&err);
 	}
+	if (dir == NULL)
+		checkpoint_refresh();
 	_cleanup_close_ int fd = ledger_open(dir, NULL, &err);
 	if (fd < 0)
 		return complain(&err);

@@ -1,5 +1,6 @@
 /* `ringfence audit verify`: runs the verification of ledgerfmt/verify.h and says what it found, so
- * that a person sees what is proved and what is not. */
+ * that a person sees what is proved and what is not. It reads files only; but where it verifies this
+ * machine's own ledger and that is running, it asks it to sign first what it has not signed yet. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -145,6 +146,8 @@ verify_main(int argc, char **argv)
 		options.since = buf_str(&since_text);
 		options.since_len = since_text.len;
 	}
+	if (n == 0 && dir == NULL)
+		checkpoint_refresh();
 	_cleanup_close_ int fd = ledger_open(n > 0 ? operand : dir, NULL, &err);
 	if (fd < 0)
 		return complain(&err);
