@@ -17,6 +17,7 @@
  * It leaves when the supervisor's socket ends: it writes what it has, signs, and exits. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -108,6 +109,9 @@ main(int argc, char **argv)
 	if (parse_arguments(argc, argv, &uid, &gid, &err) < 0)
 		return fail(&err);
 	(void)umask(027);
+	/* A log that nobody reads and a limit on file sizes are errors to handle, not reasons to die. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN);
 	/* Asked before anything is opened: a new descriptor takes the lowest free number. */
 	ledger.has_arbiter = fcntl(SPAWN_PEER, F_GETFD) >= 0;
 	ledger.has_listener = fcntl(SPAWN_LISTENER, F_GETFD) >= 0;
