@@ -62,7 +62,7 @@ refuse(struct commit *commit, const struct error *err)
 	commit_free(commit);
 }
 
-/* {"target","request":{"operation":"commit","paths":[…],"bytes"}} from what rf-workspace listed. The
+/* {"target","request":{"operation":"commit","paths":[…],"bytes","content"}} from what rf-workspace listed. The
  * whole list is in the digest of the changes. A list too long for a record is cut, and the policy, which sees
  * that "changes" is more than the paths, does not permit by path then. */
 static struct json *
@@ -81,6 +81,8 @@ make_action(const struct json *body)
 	(void)json_set_str(request, "operation", "commit");
 	(void)json_set(request, "paths", paths);
 	(void)json_set_int(request, "bytes", json_get_int(changes, "bytes", 0));
+	/* Of the whole list with the contents: what is approved is exactly this. */
+	(void)json_set_str(request, "content", json_get_str(changes, "digest", ""));
 	(void)json_set_str(action, "kind", "file");
 	(void)json_set_str(action, "target", json_get_str(body, "workspace", "workspace"));
 	(void)json_set(action, "request", request);
@@ -91,7 +93,6 @@ make_action(const struct json *body)
 	struct json *facts = json_new_object();
 	(void)json_set_int(facts, "changes",
 	    (int64_t)json_len(list) + json_get_int(changes, "omitted", 0));
-	(void)json_set_str(facts, "changes_digest", json_get_str(changes, "digest", ""));
 	(void)json_set(action, "facts", facts);
 	return action;
 }

@@ -26,6 +26,8 @@
 #include "sandbox/plan.h"
 #include "sys/process.h"
 
+#define PATIENCE_MS 30000
+
 /* ---- small steps ---- */
 
 void
@@ -84,6 +86,31 @@ run_settle(struct run *run, const char *state)
 	(void)conn_send_take(run->s->arbiter.conn, MSG_SETTLE, 0, body);
 }
 
+/* A program that is stopped, or waits for its disk for ever, must not keep its callers for ever. */
+static void
+on_patience(struct timer *timer, void *data)
+{
+	struct run *run = data;
+	(void)timer;
+	run->patience = NULL;
+	run_fail_with(run, ETIMEDOUT, "no_answer",
+	    "rf-arbiter or rf-ledger does not answer; without them nothing runs");
+}
+
+void
+run_await(struct run *run)
+{
+	run->patience = timer_cancel(run->patience);
+	if (loop_timer(run->s->loop, PATIENCE_MS, on_patience, run, &run->patience) < 0)
+		run->patience = NULL; /* no memory for a timer: the caller waits, and may interrupt */
+}
+
+void
+run_answered(struct run *run)
+{
+	run->patience = timer_cancel(run->patience);
+}
+
 /* ---- the end ---- */
 
 static void
@@ -100,6 +127,7 @@ run_free(struct run *run)
 	run->pid_watch = watch_remove(run->pid_watch);
 	run->wall = timer_cancel(run->wall);
 	run->sample = timer_cancel(run->sample);
+	run->patience = timer_cancel(run->patience);
 	sandbox_free(run->sandbox);
 	msg_done(&run->request);
 	json_free(run->config);
@@ -214,6 +242,7 @@ run_end(struct run *run)
 	run_set_state(run, RUN_ENDING);
 	run->wall = timer_cancel(run->wall);
 	run->sample = timer_cancel(run->sample);
+	run->patience = timer_cancel(run->patience);
 	if (run->sandbox != NULL) {
 		sandbox_kill(run->sandbox);
 		return;

@@ -21,6 +21,7 @@ struct run {
 	struct sandbox *sandbox;
 	struct watch *control, *pid_watch;
 	struct timer *wall, *sample;
+	struct timer *patience; /* with an arbiter that owes an answer */
 	struct json *config, *receipt, *timing, *usage, *exit_status;
 	const char *limit;
 	struct error err; /* why it failed; code is empty if it did not */
@@ -40,6 +41,9 @@ void run_set_state(struct run *run, enum run_state state);
 void run_mark(struct run *run, const char *step, int64_t at_ns);
 /* {"action_id","task","sandbox"}; owned. */
 struct json *run_body(const struct run *run);
+/* The arbiter owes RUN an answer from now on; without one the run fails. run_answered: it came. */
+void run_await(struct run *run);
+void run_answered(struct run *run);
 /* Tells the arbiter how it ended, or that it will never be performed; once. */
 void run_settle(struct run *run, const char *state);
 /* Tells the client how it ended; once. */

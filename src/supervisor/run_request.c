@@ -256,8 +256,10 @@ run_on_request(struct conn *conn, struct msg *m)
 		r = error_set(&err, EIO, "internal", "no random numbers");
 	if (r == 0 && propose(run, resolved) < 0)
 		r = error_set(&err, EIO, "internal", "the arbiter cannot be asked");
-	if (r == 0)
+	if (r == 0) {
 		run_mark(run, "proposed", clock_monotonic_ns());
+		run_await(run);
+	}
 	if (r == 0)
 		r = spare_take(s, run->sandbox_id, &run->sandbox, &err);
 	if (r == 0)

@@ -76,6 +76,7 @@ run_on_claimed(struct conn *conn, struct msg *m)
 		return commit_on_claimed(s, m) ? 0 : -EPROTO;
 	if (run->state != RUN_CLAIMING)
 		return run->state == RUN_ENDING ? 0 : -EPROTO;
+	run_answered(run);
 	run_mark(run, "claimed", clock_monotonic_ns());
 	run->claimed = true;
 	run->started_ns = clock_monotonic_ns();
@@ -129,6 +130,7 @@ on_ready(struct run *run, struct msg *m)
 	struct json *claim = json_new_object();
 	(void)json_set_str(claim, "action_id", run->action_id);
 	(void)conn_send_take(run->s->arbiter.conn, MSG_CLAIM, conn_next_serial(run->s->arbiter.conn), claim);
+	run_await(run);
 }
 
 static void

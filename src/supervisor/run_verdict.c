@@ -145,6 +145,7 @@ run_on_verdict(struct conn *conn, struct msg *m)
 	const char *state = json_get_str(m->body, "state", "");
 	(void)snprintf(run->action_id, sizeof(run->action_id), "%s",
 	    json_get_str(m->body, "action_id", ""));
+	run_answered(run);
 	run_mark(run, "verdict", clock_monotonic_ns());
 	if (run->state == RUN_ENDING)
 		run_settle(run, "failed");

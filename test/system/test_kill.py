@@ -237,6 +237,16 @@ class Stopped(Case):
         self.assertEqual(killer.wait(TIMEOUT), 0)
         self.nothing_is_left()
 
+    @unittest.skipIf(KILLS < 400, "takes half a minute: the long suite")
+    def test_a_program_that_stays_silent_does_not_keep_its_callers_for_ever(self):
+        for program in ("rf-arbiter", "rf-ledger"):
+            pid, p = self.pending(program)
+            code, out, err = self.ended(p)
+            self.assertEqual((code, out), (125, b""), err)
+            self.assertIn("does not answer", err)
+            kill(pid, signal.SIGCONT)
+        self.nothing_is_left()
+
     def stays_pending_or_ends(self, p):
         """The kill is under way: its new epoch is on disk, whether or not anything has ended yet."""
         epoch = os.path.join(self.ring.state, "arbiter", "epoch")

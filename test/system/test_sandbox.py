@@ -250,6 +250,11 @@ class Inside:
         for attempt, outcome in attack_outside(own).items():
             self.assertTrue(outcome["ok"], (attempt, outcome))
 
+    def test_the_sandbox_s_user_namespace_allows_none_below_it(self):
+        name = "read=/proc/sys/user/max_user_namespaces"
+        self.assertEqual(self.ring.attack(name)[name]["value"], "0\n")
+        self.assertNotEqual(attack_outside([name])[name]["value"], "0\n")
+
     def test_landlock_refuses_what_the_mounts_would_show(self):
         """/.canary and /etc/hostname have the same owner, mode and file system; only the second has a rule."""
         r = self.ring.run("--", "/usr/bin/stat", "-c", "%a %u %d", "/.canary", "/etc/hostname")

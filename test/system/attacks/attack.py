@@ -203,6 +203,16 @@ def read_memory_of_child(_):
 
 
 @attack
+def signal_process(pid):
+    os.kill(int(pid), signal.SIGCONT)
+
+
+@attack
+def trace_process(pid):
+    call(101, 0x4206, int(pid), 0, 0)
+
+
+@attack
 def stop_init_by_detours(_):
     """Signals that no system call argument names as pid 1's: through its directory, and through SIGIO."""
     directory = os.open("/proc/1", os.O_DIRECTORY)
