@@ -19,7 +19,8 @@
  *   tool   {"tool","arguments":{}}
  *   model  {"provider","model","tokens"}
  *   git    {"host","repository","operation":"fetch|push","refs":[{"name","force":bool,"delete":bool}]}
- *   file   {"operation":"read|write|delete|commit","paths":[],"bytes"}
+ *   file   {"operation":"read|write|delete|commit","paths":[],"bytes","content"?}
+ *          content: SHA-256 of what is written, so that an approval is for these bytes
  */
 #pragma once
 

@@ -124,6 +124,7 @@ static const struct field file_fields[] = {
     {.name = "operation", .type = FIELD_CHOICE, .need = REQUIRED, .choices = file_operations},
     {.name = "paths", .type = FIELD_TEXTS, .need = REQUIRED, .max = 16384},
     {.name = "bytes", .type = FIELD_INT, .max = JSON_INT_MAX},
+    {.name = "content", .type = FIELD_TEXT, .min = 64, .max = 64},
     {0},
 };
 
