@@ -4,11 +4,14 @@
 Every attempt has a positive control: the same code, outside or behind everything but the lock in
 question, works (or gets further), so that a refusal inside is the sandbox's doing."""
 
+import ctypes
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import unittest
 import uuid
 
@@ -121,6 +124,13 @@ WRITES = [
     "/proc/sysrq-trigger", "/proc/sys/fs/binfmt_misc/register",
 ]
 OWN_WRITES = ["/proc/self/oom_score_adj", "/proc/self/coredump_filter", "/proc/sys/kernel/hostname"]
+
+
+ONELOCK = os.environ.get("RINGFENCE_ONELOCK", "")
+
+
+def landlock_abi():
+    return max(ctypes.CDLL(None).syscall(444, None, 0, 1), 0)
 
 
 def describe(outcome):
@@ -370,6 +380,88 @@ class Inside:
             self.assertEqual(inside["talk_to_ourselves"]["value"], "hello")
             for attempt, outcome in attack_outside(attempts).items():
                 self.assertTrue(outcome["ok"], (attempt, outcome))
+
+
+# In namespaces of their own, but as their host's root with every capability: only the lock under test is
+# in the way.
+ROOT_IN_NAMESPACES = ["unshare", "--mount", "--pid", "--fork", "--net", "--ipc", "--uts", "--mount-proc"]
+# Namespaces, an id that is nobody's root, no capabilities; neither seccomp nor Landlock.
+NO_CAPABILITIES = ["unshare", "--user", "--map-user=1000", "--map-group=1000", "--mount", "--pid", "--fork", "--net",
+                   "--ipc", "--uts", "--mount-proc"]
+# What seccomp leaves to other locks: ids to the user namespace, attributes to the capabilities, the core
+# limit (whose value it keeps, but does not set) to rf-init.
+NOT_SECCOMPS = {"become=0", "become=1001", "set_groups", "file_capability", "core_limit"}
+# Held without seccomp and Landlock, by the user namespace and the lack of capabilities.
+BY_NO_CAPABILITIES = [
+    "unshare=mnt", "unshare=net", "unshare=pid", "unshare=cgroup", "unshare=time", "clone=net", "clone3=mnt",
+    "enter_own_namespace=net", "mount_tmpfs", "remount_root_writable", "unmount_proc", "open_file_system",
+    "clone_mount", "change_mount", "change_root", "pivot_root", "bpf_map", "perf_event", "kernel_log", "swap_on",
+    "set_host_name", "watch_files", "open_by_handle", "make_socket=2,3,1", "make_socket=17,3,768", "become=0",
+    "become=1001", "set_groups", "file_capability", "make_device", "make_disk",
+]
+
+
+@unittest.skipUnless(AS_ROOT and ONELOCK, "needs root, and onelock (RINGFENCE_ONELOCK)")
+class TestOneLockAlone(unittest.TestCase):
+    """Principle 2: each of two locks holds when the other is open. What only one lock holds is in SECURITY.md."""
+
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="rf-onelock-")
+        os.chmod(self.directory, 0o777)
+        self.addCleanup(shutil.rmtree, self.directory)
+
+    def behind(self, lock, attempts):
+        return attack_outside(attempts, before=[*ROOT_IN_NAMESPACES, ONELOCK, lock], user=False)
+
+    def with_place(self, table):
+        return [row[0] + ("=" + self.directory if row in IN_DIRECTORY else "") for row in table]
+
+    def test_seccomp_alone_holds_against_root(self):
+        table = [row for row in ATTEMPTS + IN_DIRECTORY if row[0] not in NOT_SECCOMPS]
+        outcomes = self.behind("seccomp", self.with_place(table))
+        for (attempt, wanted, _, _), outcome in zip(table, outcomes.values()):
+            with self.subTest(attempt):
+                self.assertIn(describe(outcome), wanted if isinstance(wanted, tuple) else (wanted,))
+
+    def test_namespaces_without_capabilities_hold_alone(self):
+        table = [row for row in ATTEMPTS + IN_DIRECTORY if row[0] in BY_NO_CAPABILITIES]
+        self.assertEqual(len(table), len(BY_NO_CAPABILITIES))
+        outcomes = attack_outside(self.with_place(table), before=NO_CAPABILITIES)
+        for attempt, outcome in outcomes.items():
+            with self.subTest(attempt):
+                self.assertIn(describe(outcome), ("EPERM", "EINVAL", "EACCES"))
+
+    def test_landlock_alone_holds_against_root(self):
+        with tempfile.TemporaryDirectory(prefix="rf-onelock-", dir="/var/tmp") as place, \
+                socket.socket(socket.AF_UNIX) as abstract:
+            secret, name = os.path.join(place, "secret"), "ringfence-" + uuid.uuid4().hex
+            with open(secret, "w") as f:
+                f.write("canary\n")
+            abstract.bind("\0" + name)
+            abstract.listen()
+            attempts = [f"read={secret}", f"create={place}/new", "open_to_write=/proc/sys/kernel/core_pattern",
+                        "open_to_write=/dev/kmsg", f"open_to_write={secret}", "mount_tmpfs", "unmount_proc",
+                        f"make_device={self.directory}", f"make_disk={self.directory}"]
+            for attempt, outcome in self.behind("landlock", attempts).items():
+                with self.subTest(attempt):
+                    self.assertIn(describe(outcome), ("EACCES", "EPERM"))
+            control = attack_outside(attempts, before=ROOT_IN_NAMESPACES, user=False)
+            for attempt, outcome in control.items():
+                with self.subTest("control: " + attempt):
+                    self.assertTrue(outcome["ok"], outcome)
+            self.out_of_the_domain(name)
+
+    def out_of_the_domain(self, name):
+        """Abstract sockets and signals that leave the domain: ABI 6. Namespaces hold them apart as well."""
+        attempts = [f"connect_abstract={name}", f"signal_process={os.getpid()}", f"trace_process={os.getpid()}"]
+        wanted = [("EPERM",), ("EPERM",), ("EPERM",)] if landlock_abi() >= 6 else [(WORKS,), (WORKS,), ("EPERM",)]
+        outcomes = attack_outside(attempts, before=[ONELOCK, "landlock"], user=False)
+        for attempt, outcome, wants in zip(attempts, outcomes.values(), wanted):
+            with self.subTest(attempt):
+                self.assertIn(describe(outcome), wants, outcome)
+        for attempt, outcome in attack_outside(attempts, user=False).items():
+            with self.subTest("control: " + attempt):
+                self.assertTrue(outcome["ok"], outcome)
 
 
 class TestRootless(Inside, unittest.TestCase):
