@@ -60,7 +60,8 @@ hand_out(struct block *b, unsigned class)
 static void *
 large_new(size_t bytes)
 {
-	struct block *b = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct block *b =
+	    mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (b == MAP_FAILED)
 		return NULL;
 	b->size = bytes;
@@ -71,7 +72,8 @@ static struct block *
 carve(size_t bytes)
 {
 	if (bytes > chunk_left) {
-		void *more = mmap(NULL, CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		void *more = mmap(
+		    NULL, CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (more == MAP_FAILED)
 			return NULL;
 		chunk = more;
@@ -93,7 +95,7 @@ heap_take(size_t size)
 	}
 	unsigned class = 0;
 	while (class < CLASSES && class_bytes(class) < bytes)
-		class++;
+		class ++;
 	if (class == CLASSES)
 		return large_new(bytes);
 	struct free_block *reused = lists[class];

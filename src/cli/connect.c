@@ -149,16 +149,12 @@ spawn_supervisor(const char *state, bool stay, int client, int log, struct error
 	(void)syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC_FLAG);
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
-	sigset_t none, ignored;
+	sigset_t none, all;
 	(void)sigemptyset(&none);
-	/* What a caller may have ignored; everything else is default after the exec anyway. */
-	(void)sigemptyset(&ignored);
-	static const int ignorable[] = {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGTERM, SIGCHLD, SIGTSTP};
-	for (size_t i = 0; i < ARRAY_LEN(ignorable); i++)
-		(void)sigaddset(&ignored, ignorable[i]);
+	(void)sigfillset(&all);
 	(void)posix_spawnattr_init(&attr);
 	(void)posix_spawnattr_setsigmask(&attr, &none);
-	(void)posix_spawnattr_setsigdefault(&attr, &ignored);
+	(void)posix_spawnattr_setsigdefault(&attr, &all);
 	(void)posix_spawnattr_setflags(
 	    &attr, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 	r = file_actions(&actions, client, log);

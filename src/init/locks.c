@@ -45,10 +45,12 @@ locks_landlock(const struct json *view, struct json *evidence, struct error *err
 	for (size_t i = 0; i < json_len(binds) && n < PATHS_MAX; i++) {
 		const struct json *bind = json_at(binds, i);
 		uint64_t access = json_get_bool(bind, "file", false) ? LL_READ_FILE : LL_READ;
-		paths[n++] = (struct landlock_path){-1, json_get_str(bind, "to", ""), access | LL_EXECUTE};
+		paths[n++] =
+		    (struct landlock_path){-1, json_get_str(bind, "to", ""), access | LL_EXECUTE};
 	}
 	int abi = 0;
-	int r = landlock_restrict(paths, n, /* net= */ 0, LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL, &abi, err);
+	int r = landlock_restrict(
+	    paths, n, /* net= */ 0, LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL, &abi, err);
 	if (r == -EOPNOTSUPP) {
 		/* Not our decision: the receipt says so, and the policy's floor decides. */
 		(void)json_set_int(evidence, "landlock_abi", 0);
@@ -164,10 +166,12 @@ read_back(uid_t uid, gid_t gid, struct json *evidence, struct error *err)
 	int mode = prctl(PR_GET_SECCOMP, 0, 0, 0, 0);
 	(void)getresuid(&ruid, &euid, &suid);
 	(void)getresgid(&rgid, &egid, &sgid);
-	bool ids = ruid == uid && euid == uid && suid == uid && rgid == gid && egid == gid && sgid == gid;
+	bool ids =
+	    ruid == uid && euid == uid && suid == uid && rgid == gid && egid == gid && sgid == gid;
 	if (any != 0 || bounding != 0 || no_new_privs != 1 || mode != SECCOMP_MODE_FILTER || !ids)
 		return error_set(err, EPERM, "locks_incomplete",
-		    "a lock did not engage: capabilities %s, no_new_privs %d, seccomp mode %d, ids %s",
+		    "a lock did not engage: capabilities %s, no_new_privs %d, seccomp mode %d, ids "
+		    "%s",
 		    any != 0 || bounding != 0 ? "remain" : "none", no_new_privs, mode,
 		    ids ? "right" : "wrong");
 	(void)json_set_str(evidence, "capabilities", "none");
@@ -199,10 +203,12 @@ locks_command(const struct json *plan, uid_t uid, gid_t gid, bool change_groups,
 	}
 	if (r == 0) {
 		step = "seccomp";
-		r = load_filter(filter_fd, 0, json_get_int(json_get(plan, "filters"), "command", 0));
+		r = load_filter(
+		    filter_fd, 0, json_get_int(json_get(plan, "filters"), "command", 0));
 	}
 	if (r < 0)
-		return error_set_errno(err, -r, "locks_failed", "cannot apply the command's %s", step);
+		return error_set_errno(
+		    err, -r, "locks_failed", "cannot apply the command's %s", step);
 	return read_back(uid, gid, evidence, err);
 }
 
@@ -213,9 +219,11 @@ locks_init(int filter_fd, const struct json *filters, struct error *err)
 {
 	/* CAP_KILL, over this user namespace only: the command may have another uid than we. */
 	int r = locks_drop_capabilities(1u << CAP_KILL);
-	if (r == 0 && (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0))
+	if (r == 0 &&
+	    (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0))
 		r = -errno;
 	if (r == 0)
-		r = load_filter(filter_fd, json_get_int(filters, "command", 0), json_get_int(filters, "init", 0));
+		r = load_filter(filter_fd, json_get_int(filters, "command", 0),
+		    json_get_int(filters, "init", 0));
 	return r < 0 ? error_set_errno(err, -r, "locks_failed", "cannot confine rf-init") : 0;
 }

@@ -131,13 +131,15 @@ enter_groups(struct init *init)
 static int
 become_init(struct init *init)
 {
-	if (init->change_ids && (setgroups(0, NULL) < 0 ||
-	        syscall(SYS_setresgid, init->init_gid, init->init_gid, init->init_gid) < 0 ||
-	        syscall(SYS_setresuid, init->init_uid, init->init_uid, init->init_uid) < 0))
+	if (init->change_ids &&
+	    (setgroups(0, NULL) < 0 ||
+		syscall(SYS_setresgid, init->init_gid, init->init_gid, init->init_gid) < 0 ||
+		syscall(SYS_setresuid, init->init_uid, init->init_uid, init->init_uid) < 0))
 		return error_set_errno(&init->err, errno, "sandbox_failed", "cannot change ids");
 	/* After the change of uid, which clears it. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-		return error_set_errno(&init->err, errno, "sandbox_failed", "no parent-death signal");
+		return error_set_errno(
+		    &init->err, errno, "sandbox_failed", "no parent-death signal");
 	umask(022);
 	return 0;
 }
@@ -164,7 +166,8 @@ forbid_nesting(struct init *init)
 		return 0; /* /proc/sys is read-only in some containers; the filter holds alone, and we say so */
 	}
 	if (strcmp(value, "0\n") != 0)
-		return error_set(&init->err, EPERM, "sandbox_failed", "nested user namespaces cannot be forbidden");
+		return error_set(&init->err, EPERM, "sandbox_failed",
+		    "nested user namespaces cannot be forbidden");
 	(void)json_set_str(init->evidence, "nesting", "refused by the kernel's count");
 	return 0;
 }
@@ -190,7 +193,8 @@ name_host(struct init *init)
 		    "cannot set up the host name and the loopback interface");
 	/* A session key ring of its own: nothing of the user's key rings is reachable by inheritance. */
 	if (syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, NULL) < 0 && errno != ENOSYS)
-		return error_set_errno(&init->err, errno, "sandbox_failed", "no new session key ring");
+		return error_set_errno(
+		    &init->err, errno, "sandbox_failed", "no new session key ring");
 	return 0;
 }
 
@@ -216,8 +220,11 @@ note_namespaces(struct init *init)
 static int
 begin(struct init *init)
 {
-	init->root = (struct root){.fd = -1, .scratch = -1, .uid = init->command_uid,
-	    .gid = init->command_gid, .err = &init->err};
+	init->root = (struct root){.fd = -1,
+	    .scratch = -1,
+	    .uid = init->command_uid,
+	    .gid = init->command_gid,
+	    .err = &init->err};
 	int r = root_open(&init->root, init->view);
 	if (r == 0)
 		r = become_init(init);
@@ -269,7 +276,8 @@ send_ready(struct init *init)
 	_cleanup_json_ struct json *body = json_new_object();
 	(void)json_set(body, "evidence", TAKE_PTR(init->evidence));
 	(void)json_set(body, "timing", TAKE_PTR(init->timing));
-	return msg_send(init->control, INIT_READY, 0, body, &init->upper_fd, init->upper_fd >= 0 ? 1 : 0);
+	return msg_send(
+	    init->control, INIT_READY, 0, body, &init->upper_fd, init->upper_fd >= 0 ? 1 : 0);
 }
 
 /* Waits for the word to execute. Anything else, or silence for ever, ends us. */
@@ -305,13 +313,14 @@ command_main(void *data)
 	sigset_t none;
 	int r = argv == NULL || envp == NULL ? -ENOMEM : 0;
 	if (r == 0 && (setsid() < 0 || place_stdio(init) < 0))
-		r = error_set_errno(&init->err, errno, "sandbox_failed", "cannot place the command's stdio");
+		r = error_set_errno(
+		    &init->err, errno, "sandbox_failed", "cannot place the command's stdio");
 	if (r == 0 && chdir(cwd) < 0)
-		r = error_set_errno(&init->err, errno, "bad_directory", "cannot enter %s in the sandbox",
-		    cwd);
+		r = error_set_errno(
+		    &init->err, errno, "bad_directory", "cannot enter %s in the sandbox", cwd);
 	if (r == 0)
-		r = locks_command(init->plan, init->command_uid, init->command_gid, init->change_ids,
-		    init->filter_fd, init->evidence, &init->err);
+		r = locks_command(init->plan, init->command_uid, init->command_gid,
+		    init->change_ids, init->filter_fd, init->evidence, &init->err);
 	if (r < 0)
 		_exit(1);
 	step_done(init, "locks");
@@ -331,12 +340,15 @@ static int
 start_command(struct init *init, pid_t *ret_pid)
 {
 	static _Alignas(16) char stack[128 * 1024];
-	*ret_pid = clone(command_main, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, init);
+	*ret_pid =
+	    clone(command_main, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, init);
 	if (*ret_pid < 0)
-		return error_set_errno(&init->err, errno, "sandbox_failed", "cannot start the command");
+		return error_set_errno(
+		    &init->err, errno, "sandbox_failed", "cannot start the command");
 	if (!init->prepared) {
 		if (init->err.code[0] == 0)
-			(void)error_set(&init->err, ECANCELED, "cancelled", "the sandbox was cancelled");
+			(void)error_set(
+			    &init->err, ECANCELED, "cancelled", "the sandbox was cancelled");
 		return -ECANCELED;
 	}
 	_cleanup_json_ struct json *body = json_new_object();
@@ -364,9 +376,10 @@ send_exited(struct init *init, int status, const struct rusage *usage)
 	struct statfs scratch;
 	if (statfs("/tmp", &scratch) == 0) {
 		int64_t block = (int64_t)scratch.f_bsize;
-		(void)json_set_int(used, "scratch_bytes",
-		    (int64_t)(scratch.f_blocks - scratch.f_bfree) * block);
-		(void)json_set_bool(used, "scratch_full", scratch.f_bfree == 0 || scratch.f_ffree == 0);
+		(void)json_set_int(
+		    used, "scratch_bytes", (int64_t)(scratch.f_blocks - scratch.f_bfree) * block);
+		(void)json_set_bool(
+		    used, "scratch_full", scratch.f_bfree == 0 || scratch.f_ffree == 0);
 	}
 	(void)json_set(body, "usage", used);
 	int r = msg_send(init->control, INIT_EXITED, 0, body, NULL, 0);
@@ -411,15 +424,16 @@ obey(struct init *init, pid_t command)
 static int
 supervise(struct init *init, pid_t command, int child_events)
 {
-	struct pollfd fds[2] = {{.fd = init->control, .events = POLLIN},
-	    {.fd = child_events, .events = POLLIN}};
+	struct pollfd fds[2] = {
+	    {.fd = init->control, .events = POLLIN}, {.fd = child_events, .events = POLLIN}};
 	for (;;) {
 		char info[sizeof(struct signalfd_siginfo)];
 		if (reap(init, command))
 			return 0;
 		if (poll(fds, 2, -1) < 0 && errno != EINTR)
 			return 1;
-		if (fds[1].revents != 0 && read(child_events, info, sizeof(info)) < 0 && errno != EAGAIN)
+		if (fds[1].revents != 0 && read(child_events, info, sizeof(info)) < 0 &&
+		    errno != EAGAIN)
 			return 1;
 		if (fds[0].revents != 0 && !obey(init, command))
 			return 1;
@@ -470,7 +484,8 @@ main(void)
 	    .filter_fd = -1,
 	    .stdio = {-1, -1, -1}};
 	if (getpid() != 1) {
-		static const char text[] = "rf-init: started by rf-supervisor inside a sandbox, not by hand\n";
+		static const char text[] =
+		    "rf-init: started by rf-supervisor inside a sandbox, not by hand\n";
 		ssize_t n = write(STDERR_FILENO, text, sizeof(text) - 1);
 		(void)n;
 		return 125;

@@ -25,15 +25,16 @@
 #define READ_ONLY (MNT_RDONLY | MNT_NOSUID | MNT_NODEV)
 
 /* Sources for binds; see the head. In the order in which they are taken. */
-#define OVER_ETC "/etc"     /* root_begin: /etc itself, read-only; then emptiness */
-#define OVER_DEV "/dev"     /* root_begin: /dev itself, without set-uid and exec; then the lower layer */
+#define OVER_ETC "/etc" /* root_begin: /etc itself, read-only; then emptiness */
+#define OVER_DEV \
+	"/dev" /* root_begin: /dev itself, without set-uid and exec; then the lower layer */
 #define OVER_SCRATCH "/usr" /* root_finish: scratch */
 
 static int
 root_fail(struct root *root, int negative, const char *what, const char *path)
 {
-	return error_set_errno(root->err, -negative, "sandbox_failed", "cannot %s %s in the sandbox", what,
-	    path);
+	return error_set_errno(
+	    root->err, -negative, "sandbox_failed", "cannot %s %s in the sandbox", what, path);
 }
 
 /* Puts a detached mount (taken) at PATH, relative to the new root, or absolute in the host's tree. */
@@ -92,9 +93,10 @@ add_binds(struct root *root, const struct json *binds)
 static int
 add_devices(struct root *root)
 {
-	static const char *const devices[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random",
-	    "/dev/urandom"};
-	static const char *const pts[] = {"newinstance", NULL, "ptmxmode", "0666", "mode", "0620", NULL};
+	static const char *const devices[] = {
+	    "/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"};
+	static const char *const pts[] = {
+	    "newinstance", NULL, "ptmxmode", "0666", "mode", "0620", NULL};
 	int r = place(root, mounts_clone(AT_FDCWD, "/dev", MNT_NOSUID | MNT_NOEXEC), OVER_DEV);
 	for (size_t i = 0; i < ARRAY_LEN(devices) && r == 0; i++)
 		r = bind_inherited(root, devices[i], devices[i] + 1);
@@ -111,14 +113,16 @@ add_devices(struct root *root)
 static int
 mask_proc(struct root *root)
 {
-	static const char *const names[] = {"proc/cmdline", "proc/config.gz", "proc/interrupts", "proc/acpi",
-	    "proc/bus", "proc/fs", "proc/scsi", "proc/keys", "proc/kallsyms", "proc/modules"};
+	static const char *const names[] = {"proc/cmdline", "proc/config.gz", "proc/interrupts",
+	    "proc/acpi", "proc/bus", "proc/fs", "proc/scsi", "proc/keys", "proc/kallsyms",
+	    "proc/modules"};
 	int r = place(root, mounts_clone(root->fd, ".empty", READ_ONLY | MNT_NOEXEC), OVER_ETC);
 	struct stat st;
 	for (size_t i = 0; i < ARRAY_LEN(names) && r == 0; i++)
 		if (stat(names[i], &st) == 0)
 			r = bind_inherited(root,
-			    S_ISDIR(st.st_mode) ? OVER_ETC "/directory" : OVER_ETC "/file", names[i]);
+			    S_ISDIR(st.st_mode) ? OVER_ETC "/directory" : OVER_ETC "/file",
+			    names[i]);
 	return r;
 }
 
@@ -191,8 +195,10 @@ static int
 add_scratch(struct root *root, const struct json *limits)
 {
 	char bytes[24], inodes[24];
-	(void)snprintf(bytes, sizeof(bytes), "%lld", (long long)json_get_int(limits, "bytes", 1 << 20));
-	(void)snprintf(inodes, sizeof(inodes), "%lld", (long long)json_get_int(limits, "inodes", 4096));
+	(void)snprintf(
+	    bytes, sizeof(bytes), "%lld", (long long)json_get_int(limits, "bytes", 1 << 20));
+	(void)snprintf(
+	    inodes, sizeof(inodes), "%lld", (long long)json_get_int(limits, "inodes", 4096));
 	const char *const options[] = {"size", bytes, "nr_inodes", inodes, "mode", "0755", NULL};
 	root->scratch = mounts_create("tmpfs", options, MNT_NOSUID | MNT_NODEV, root->err);
 	if (root->scratch < 0)

@@ -8,9 +8,9 @@
 #include "base/macros.h"
 
 struct root {
-	int fd;            /* the skeleton's mount; owned from root_open to root_finish */
-	int scratch;       /* the scratch mount */
-	uid_t uid;         /* who owns scratch; set before root_finish */
+	int fd;      /* the skeleton's mount; owned from root_open to root_finish */
+	int scratch; /* the scratch mount */
+	uid_t uid;   /* who owns scratch; set before root_finish */
 	gid_t gid;
 	struct error *err; /* where failures are explained; set before root_open */
 };

@@ -27,7 +27,8 @@ absolute(const char *value, char ret[PATHS_MAX], struct error *err)
 		return join(ret, err, value, "", "");
 	char cwd[PATHS_MAX];
 	if (getcwd(cwd, sizeof(cwd)) == NULL)
-		return error_set_errno(err, errno, "cwd_unknown", "%s: cannot make it absolute", value);
+		return error_set_errno(
+		    err, errno, "cwd_unknown", "%s: cannot make it absolute", value);
 	return join(ret, err, cwd, "/", value);
 }
 
@@ -72,8 +73,8 @@ paths_run_socket(const char *name, char ret[PATHS_MAX], struct error *err)
 int
 paths_config_file(char ret[PATHS_MAX], struct error *err)
 {
-	return locate("RINGFENCE_CONFIG", "/etc/ringfence/config.yaml", "XDG_CONFIG_HOME", "/.config",
-	    "/ringfence/config.yaml", ret, err);
+	return locate("RINGFENCE_CONFIG", "/etc/ringfence/config.yaml", "XDG_CONFIG_HOME",
+	    "/.config", "/ringfence/config.yaml", ret, err);
 }
 
 int
@@ -96,8 +97,8 @@ paths_program(const char *name, char ret[PATHS_MAX], struct error *err)
 	r = join(ret, err, own, "../libexec/ringfence/", name);
 	if (r < 0 || access(ret, X_OK) == 0)
 		return r;
-	error_set(err, ENOENT, "program_missing", "%s is neither %s nor in ../libexec/ringfence", name,
-	    beside);
+	error_set(err, ENOENT, "program_missing", "%s is neither %s nor in ../libexec/ringfence",
+	    name, beside);
 	error_remedy(err, "install Ringfence again, or run it from its build/bin");
 	return -ENOENT;
 }

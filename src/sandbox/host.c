@@ -10,8 +10,8 @@
 static const char *const etc_shown[] = {"/etc/ld.so.cache", "/etc/alternatives", "/etc/ssl/certs",
     "/etc/fonts", "/etc/localtime", "/etc/java-17-openjdk", "/etc/java-21-openjdk"};
 static const char *const top_level[] = {"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
-static const char *const search_path[] = {"/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin",
-    "/usr/sbin", "/sbin"};
+static const char *const search_path[] = {
+    "/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin"};
 
 static void
 add_bind(struct json *binds, const char *path, bool file)
@@ -85,7 +85,8 @@ add_written(struct json *files, uid_t uid, gid_t gid)
 	    "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
 	    (unsigned)uid, (unsigned)gid);
 	add_file(files, "/etc/passwd", text);
-	(void)snprintf(text, sizeof(text), "root:x:0:\nagent:x:%u:\nnogroup:x:65534:\n", (unsigned)gid);
+	(void)snprintf(
+	    text, sizeof(text), "root:x:0:\nagent:x:%u:\nnogroup:x:65534:\n", (unsigned)gid);
 	add_file(files, "/etc/group", text);
 	add_file(files, "/etc/hosts", "127.0.0.1 localhost sandbox\n::1 localhost sandbox\n");
 	add_file(files, "/etc/hostname", "sandbox\n");
@@ -97,7 +98,7 @@ struct json *
 host_view(uid_t uid, gid_t gid)
 {
 	struct json *view = json_new_object(), *binds = json_new_array(), *links = json_new_array(),
-	            *files = json_new_array();
+		    *files = json_new_array();
 	add_bind(binds, "/usr", false);
 	for (size_t i = 0; i < ARRAY_LEN(top_level); i++)
 		add_tree(binds, links, top_level[i]);
@@ -141,7 +142,8 @@ normalise(char *path)
 static bool
 is_shown(const char *path)
 {
-	static const char *const trees[] = {"/usr/", "/bin/", "/sbin/", "/lib/", "/lib32/", "/lib64/"};
+	static const char *const trees[] = {
+	    "/usr/", "/bin/", "/sbin/", "/lib/", "/lib32/", "/lib64/"};
 	for (size_t i = 0; i < ARRAY_LEN(trees); i++)
 		if (strncmp(path, trees[i], strlen(trees[i])) == 0)
 			return true;
@@ -167,7 +169,8 @@ settle_program(const char *path, char *ret_program, char *ret_resolved)
 	(void)snprintf(directory, sizeof(directory), "%.*s", (int)(name - path), path);
 	if (realpath(directory, real) == NULL)
 		return -ENOENT;
-	int n = snprintf(ret_program, RESOLVED_MAX, "%s/%s", strcmp(real, "/") == 0 ? "" : real, name);
+	int n =
+	    snprintf(ret_program, RESOLVED_MAX, "%s/%s", strcmp(real, "/") == 0 ? "" : real, name);
 	if (n >= RESOLVED_MAX)
 		return -ENAMETOOLONG;
 	if (realpath(path, ret_resolved) == NULL)
@@ -184,7 +187,7 @@ host_resolve(const char *name, const char *cwd, char ret_program[RESOLVED_MAX],
 		return -ENOENT;
 	if (strchr(name, '/') != NULL) {
 		int n = name[0] == '/' ? snprintf(path, sizeof(path), "%s", name)
-		                       : snprintf(path, sizeof(path), "%s/%s", cwd, name);
+				       : snprintf(path, sizeof(path), "%s/%s", cwd, name);
 		if (n >= (int)sizeof(path))
 			return -ENAMETOOLONG;
 		normalise(path);
@@ -198,7 +201,8 @@ host_resolve(const char *name, const char *cwd, char ret_program[RESOLVED_MAX],
 	}
 	int found = -ENOENT;
 	for (size_t i = 0; i < ARRAY_LEN(search_path); i++) {
-		if (snprintf(path, sizeof(path), "%s/%s", search_path[i], name) >= (int)sizeof(path))
+		if (snprintf(path, sizeof(path), "%s/%s", search_path[i], name) >=
+		    (int)sizeof(path))
 			return -ENAMETOOLONG;
 		int r = check_executable(path);
 		if (r == 0)

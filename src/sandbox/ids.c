@@ -57,7 +57,8 @@ ids_next_pair(uid_t *ret, struct error *err)
 		if (r < 0) {
 			(void)error_set(err, -r, "no_ids",
 			    "this user namespace maps too few ids to give each sandbox its own");
-			error_remedy(err, "run as an ordinary user instead of as this container's root");
+			error_remedy(
+			    err, "run as an ordinary user instead of as this container's root");
 			return r;
 		}
 	}
@@ -76,8 +77,12 @@ ids_mapping_namespace(int helper, uid_t uid, gid_t gid, uid_t outer_uid, gid_t o
 	_cleanup_close_ int ours = pair[0], theirs = pair[1];
 	/* A new pid namespace too: rf-init then waits for a plan that never comes. */
 	int fds[] = {-1, -1, -1, theirs};
-	struct process_spec spec = {.program_fd = helper, .argv = argv, .envp = argv + 1, .fds = fds,
-	    .n_fds = 4, .namespaces = CLONE_NEWUSER | CLONE_NEWPID};
+	struct process_spec spec = {.program_fd = helper,
+	    .argv = argv,
+	    .envp = argv + 1,
+	    .fds = fds,
+	    .n_fds = 4,
+	    .namespaces = CLONE_NEWUSER | CLONE_NEWPID};
 	int r = process_start(&spec, &pid, &pidfd);
 	if (r < 0)
 		return r;

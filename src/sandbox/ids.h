@@ -23,4 +23,5 @@ int ids_next_pair(uid_t *ret, struct error *err) MUST_CHECK;
 /* A descriptor of a user namespace that maps the on-disk owner UID:GID to OUTER_UID:OUTER_GID, for an
  * idmapped mount. fd or -errno. HELPER is a program that waits for ever on its descriptor 0 (borrowed
  * O_PATH descriptor); it is ended before this returns. */
-int ids_mapping_namespace(int helper, uid_t uid, gid_t gid, uid_t outer_uid, gid_t outer_gid) MUST_CHECK;
+int ids_mapping_namespace(int helper, uid_t uid, gid_t gid, uid_t outer_uid, gid_t outer_gid)
+    MUST_CHECK;

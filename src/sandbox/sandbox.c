@@ -28,7 +28,7 @@ struct sandbox_host {
 	int init_fd;   /* rf-init, O_PATH */
 	int filter_fd; /* sealed memfd: the command's seccomp program, then rf-init's */
 	unsigned short command_filter, init_filter; /* instructions of each */
-	char filter_hash[SHA256_HEX]; /* of the command's */
+	char filter_hash[SHA256_HEX];               /* of the command's */
 	struct cgroup_host *cgroups;
 	struct json *view; /* binds, links, files */
 };
@@ -53,8 +53,10 @@ seal_filters(struct sandbox_host *host, struct error *err)
 	if (r == 0) {
 		int fd = (int)syscall(SYS_memfd_create, "filters", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 		if (fd < 0 || write_filter(fd, &command) < 0 || write_filter(fd, &init) < 0 ||
-		    fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
-			r = error_set_errno(err, errno, "sandbox_failed", "cannot seal the seccomp filters");
+		    fcntl(fd, F_ADD_SEALS,
+			F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+			r = error_set_errno(
+			    err, errno, "sandbox_failed", "cannot seal the seccomp filters");
 		host->filter_fd = fd;
 	}
 	host->command_filter = command.len;
@@ -75,7 +77,7 @@ make_view(struct sandbox_host *host, const char *state, int state_fd, struct err
 	gid_t gid = host->rootless ? getgid() : PLAN_UID;
 	host->view = host_view(uid, gid);
 	int r = host->view == NULL ? error_set(err, ENOMEM, "no_memory", "out of memory")
-	                           : skeleton_ensure(state_fd, host->view, name, err);
+				   : skeleton_ensure(state_fd, host->view, name, err);
 	if (r < 0)
 		return r;
 	(void)snprintf(path, sizeof(path), "%s/%s", state, name);
@@ -151,8 +153,8 @@ static int
 choose_ids(struct sandbox *sandbox, struct error *err)
 {
 	if (sandbox->host->rootless) {
-		sandbox->init_uid = sandbox->command_uid = sandbox->inner_init_uid = sandbox->inner_uid =
-		    getuid();
+		sandbox->init_uid = sandbox->command_uid = sandbox->inner_init_uid =
+		    sandbox->inner_uid = getuid();
 		sandbox->inner_init_gid = sandbox->inner_gid = getgid();
 		return 0;
 	}
@@ -193,7 +195,8 @@ explain_spawn(int negative, struct error *err)
 	(void)error_set_errno(err, -negative, "no_namespaces",
 	    "this host does not let us make the sandbox's namespaces");
 	if (negative == -EPERM || negative == -EACCES || negative == -ENOSPC)
-		error_remedy(err, "`ringfence doctor` says which setting denies user namespaces and how to "
+		error_remedy(err,
+		    "`ringfence doctor` says which setting denies user namespaces and how to "
 		    "allow them for Ringfence alone");
 	return negative;
 }
@@ -209,16 +212,20 @@ start_init(struct sandbox *sandbox, struct error *err)
 	_cleanup_close_ int theirs = pair[1];
 	sandbox->control = pair[0];
 	int fds[] = {-1, -1, -1, theirs};
-	struct process_spec spec = {.program_fd = sandbox->host->init_fd, .argv = argv, .envp = argv + 1,
-	    .fds = fds, .n_fds = 4, .keep_caps = true,
+	struct process_spec spec = {.program_fd = sandbox->host->init_fd,
+	    .argv = argv,
+	    .envp = argv + 1,
+	    .fds = fds,
+	    .n_fds = 4,
+	    .keep_caps = true,
 	    .namespaces = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC |
-	        CLONE_NEWUTS};
+		CLONE_NEWUTS};
 	r = process_start(&spec, &sandbox->pid, &sandbox->pidfd);
 	if (r < 0)
 		return explain_spawn(r, err);
-	r = process_map_ids(sandbox->pid, sandbox->inner_uid, sandbox->command_uid, sandbox->inner_gid,
-	    sandbox->host->rootless ? getgid() : sandbox->command_uid, sandbox->host->rootless ? 1 : 2,
-	    sandbox->host->rootless);
+	r = process_map_ids(sandbox->pid, sandbox->inner_uid, sandbox->command_uid,
+	    sandbox->inner_gid, sandbox->host->rootless ? getgid() : sandbox->command_uid,
+	    sandbox->host->rootless ? 1 : 2, sandbox->host->rootless);
 	if (r < 0)
 		return explain_spawn(r, err);
 	r = send_view(sandbox);
@@ -285,10 +292,12 @@ make_rlimits(const struct sandbox *sandbox, const struct json *limits)
 	/* rf-init counts too where it shares the command's uid. Behind a control group, which counts what it
 	 * refuses, the rlimit is the second lock and a little wider. */
 	if (processes > 0)
-		(void)json_set_int(r, "processes", processes + (sandbox->host->rootless ? 1 : 0) +
-		        (have & 1u << CGROUP_PIDS ? BACKSTOP_PROCESSES : 0));
+		(void)json_set_int(r, "processes",
+		    processes + (sandbox->host->rootless ? 1 : 0) +
+			(have & 1u << CGROUP_PIDS ? BACKSTOP_PROCESSES : 0));
 	/* One page more than scratch holds: there the answer is "no space", not a signal. */
-	(void)json_set_int(r, "file_bytes", json_get_int(limits, "disk_bytes", SCRATCH_DEFAULT) + 4096);
+	(void)json_set_int(
+	    r, "file_bytes", json_get_int(limits, "disk_bytes", SCRATCH_DEFAULT) + 4096);
 	if (!(have & 1u << CGROUP_MEMORY))
 		(void)json_set_int(r, "data_bytes", json_get_int(limits, "memory_bytes", 0));
 	(void)json_set_int(r, "cpu_s", (json_get_int(limits, "cpu_time_ms", 0) + 999) / 1000);
@@ -304,11 +313,13 @@ mount_workspace(const struct sandbox *sandbox, const struct sandbox_order *order
 	if (sandbox->host->rootless || order->workspace_mode == NULL)
 		return -1;
 	if (fstat(order->workspace_fd, &st) < 0)
-		return error_set_errno(err, errno, "bad_workspace", "workspace %s", order->workspace_path);
-	_cleanup_close_ int userns = ids_mapping_namespace(sandbox->host->init_fd, st.st_uid, st.st_gid,
-	    sandbox->command_uid, (gid_t)sandbox->command_uid);
+		return error_set_errno(
+		    err, errno, "bad_workspace", "workspace %s", order->workspace_path);
+	_cleanup_close_ int userns = ids_mapping_namespace(sandbox->host->init_fd, st.st_uid,
+	    st.st_gid, sandbox->command_uid, (gid_t)sandbox->command_uid);
 	if (userns < 0)
-		return error_set_errno(err, -userns, "sandbox_failed", "no user namespace for the workspace");
+		return error_set_errno(
+		    err, -userns, "sandbox_failed", "no user namespace for the workspace");
 	bool staged = strcmp(order->workspace_mode, "staged") == 0;
 	uint64_t attrs = MNT_NOSUID | MNT_NODEV | (staged ? MNT_RDONLY : 0);
 	int fd = mounts_clone_idmapped(order->workspace_fd, "", attrs, userns);
@@ -316,7 +327,8 @@ mount_workspace(const struct sandbox *sandbox, const struct sandbox_order *order
 		(void)error_set_errno(err, -fd, "bad_workspace",
 		    "the file system of %s cannot be mounted with translated owners",
 		    order->workspace_path);
-		error_remedy(err, "use a workspace on ext4, xfs, btrfs or tmpfs, or run as its owner");
+		error_remedy(
+		    err, "use a workspace on ext4, xfs, btrfs or tmpfs, or run as its owner");
 	}
 	return fd == -1 ? -EPERM : fd;
 }
@@ -342,7 +354,8 @@ make_plan(const struct sandbox *sandbox, const struct sandbox_order *order, unsi
 {
 	const struct json *limits = json_get(order->config, "limits");
 	struct json *plan = json_new_object();
-	struct json *scratch = json_new_object(), *fds = json_new_object(), *filters = json_new_object();
+	struct json *scratch = json_new_object(), *fds = json_new_object(),
+		    *filters = json_new_object();
 	(void)json_set_int(filters, "command", sandbox->host->command_filter);
 	(void)json_set_int(filters, "init", sandbox->host->init_filter);
 	int64_t bytes = json_get_int(limits, "disk_bytes", SCRATCH_DEFAULT);
@@ -376,8 +389,8 @@ take_group(struct sandbox *sandbox, const struct json *limits, struct error *err
 	    .cpu_millis = json_get_int(limits, "cpu_millis", 0)};
 	int r = cgroup_take(cgroups, &sandbox->group);
 	if (r < 0)
-		return error_set_errno(err, -r, "cgroup_failed", "cannot make a control group below %s",
-		    cgroup_host_base(cgroups));
+		return error_set_errno(err, -r, "cgroup_failed",
+		    "cannot make a control group below %s", cgroup_host_base(cgroups));
 	return cgroup_limit(sandbox->group, &set, err);
 }
 
@@ -387,8 +400,8 @@ sandbox_send_plan(struct sandbox *sandbox, const struct sandbox_order *order, st
 	int r = take_group(sandbox, json_get(order->config, "limits"), err);
 	if (r < 0)
 		return r;
-	int fds[MSG_FDS_MAX] = {sandbox->host->filter_fd, order->stdio[0], order->stdio[1],
-	    order->stdio[2]};
+	int fds[MSG_FDS_MAX] = {
+	    sandbox->host->filter_fd, order->stdio[0], order->stdio[1], order->stdio[2]};
 	unsigned n = 4, groups = 0;
 	if (sandbox->group != NULL) {
 		const int *entries;
@@ -396,7 +409,8 @@ sandbox_send_plan(struct sandbox *sandbox, const struct sandbox_order *order, st
 		for (unsigned i = 0; i < groups; i++)
 			fds[n++] = entries[i];
 	}
-	sandbox->staged = order->workspace_mode != NULL && strcmp(order->workspace_mode, "staged") == 0;
+	sandbox->staged =
+	    order->workspace_mode != NULL && strcmp(order->workspace_mode, "staged") == 0;
 	_cleanup_close_ int workspace = mount_workspace(sandbox, order, err);
 	if (workspace < -1)
 		return workspace;
@@ -404,7 +418,8 @@ sandbox_send_plan(struct sandbox *sandbox, const struct sandbox_order *order, st
 		fds[n++] = workspace;
 	_cleanup_json_ struct json *plan = make_plan(sandbox, order, groups, workspace >= 0);
 	r = msg_send(sandbox->control, INIT_PLAN, 0, plan, fds, n);
-	return r < 0 ? error_set_errno(err, -r, "sandbox_failed", "rf-init does not take its plan") : 0;
+	return r < 0 ? error_set_errno(err, -r, "sandbox_failed", "rf-init does not take its plan")
+		     : 0;
 }
 
 int
@@ -458,10 +473,12 @@ sample_one(pid_t pid, struct sandbox_sample *sample)
 	    sscanf(text, "%*s %lld", &resident) == 1)
 		sample->resident_bytes += resident * sysconf(_SC_PAGESIZE);
 	const char *after_name;
-	if (read_process(pid, "stat", text, sizeof(text)) > 0 && (after_name = strrchr(text, ')')) != NULL &&
+	if (read_process(pid, "stat", text, sizeof(text)) > 0 &&
+	    (after_name = strrchr(text, ')')) != NULL &&
 	    sscanf(after_name + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user,
-	        &system) == 2)
-		sample->cpu_ms += (int64_t)((user + system) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK));
+		&system) == 2)
+		sample->cpu_ms +=
+		    (int64_t)((user + system) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK));
 	sample->processes++;
 }
 
@@ -470,7 +487,8 @@ sample_children(pid_t pid, struct sandbox_sample *sample, unsigned depth)
 {
 	char list[8192], path[32];
 	(void)snprintf(path, sizeof(path), "task/%d/children", (int)pid);
-	if (depth > 64 || sample->processes > 8192 || read_process(pid, path, list, sizeof(list)) <= 0)
+	if (depth > 64 || sample->processes > 8192 ||
+	    read_process(pid, path, list, sizeof(list)) <= 0)
 		return;
 	for (char *at = list; *at != 0;) {
 		char *end;

@@ -22,8 +22,8 @@ struct sandbox_host;
 
 /* INIT_PATH is rf-init's executable; STATE (open as STATE_FD) the state directory, which keeps the
  * skeleton. 0 or -errno with ERR. */
-int sandbox_host_new(const char *init_path, const char *state, int state_fd, struct sandbox_host **ret,
-    struct error *err) MUST_CHECK;
+int sandbox_host_new(const char *init_path, const char *state, int state_fd,
+    struct sandbox_host **ret, struct error *err) MUST_CHECK;
 struct sandbox_host *sandbox_host_free(struct sandbox_host *host);
 struct cgroup_host *sandbox_host_cgroups(struct sandbox_host *host);
 bool sandbox_host_rootless(const struct sandbox_host *host);
@@ -32,10 +32,10 @@ const char *sandbox_host_filter_hash(const struct sandbox_host *host);
 struct sandbox {
 	struct sandbox_host *host; /* borrowed */
 	char id[40];
-	pid_t pid;   /* of rf-init, in our pid namespace */
-	int pidfd;   /* owned */
-	int control; /* owned: socket to rf-init */
-	struct cgroup *group; /* owned; NULL where the host has none */
+	pid_t pid;                   /* of rf-init, in our pid namespace */
+	int pidfd;                   /* owned */
+	int control;                 /* owned: socket to rf-init */
+	struct cgroup *group;        /* owned; NULL where the host has none */
 	uid_t init_uid, command_uid; /* as the host sees them */
 	uid_t inner_init_uid, inner_uid;
 	gid_t inner_init_gid, inner_gid;
@@ -44,7 +44,8 @@ struct sandbox {
 
 /* What a command needs beyond the policy's sandbox configuration. All borrowed. */
 struct sandbox_order {
-	const struct json *config; /* policy_sandbox(), with the request's tighter limits merged in */
+	const struct json
+	    *config; /* policy_sandbox(), with the request's tighter limits merged in */
 	const struct json *argv;
 	const struct json *env; /* object: additions to the scrubbed environment */
 	const char *program;
@@ -57,8 +58,8 @@ struct sandbox_order {
 
 /* Starts rf-init in new namespaces and maps its ids. ID names it. 0 or -errno with ERR (which says
  * what to do where the host denies user namespaces). */
-int sandbox_spawn(struct sandbox_host *host, const char *id, struct sandbox **ret, struct error *err)
-    MUST_CHECK;
+int sandbox_spawn(
+    struct sandbox_host *host, const char *id, struct sandbox **ret, struct error *err) MUST_CHECK;
 /* Takes a control group, sets the limits and sends the plan. 0 or -errno with ERR. */
 int sandbox_send_plan(struct sandbox *sandbox, const struct sandbox_order *order, struct error *err)
     MUST_CHECK;

@@ -13,13 +13,13 @@
 /* Counts in the name: raise it when what is built here changes. */
 #define SKELETON_VERSION 1
 
-static const char *const directories[] = {"/dev/pts", "/proc", "/run", "/tmp", "/var", PLAN_HOME,
-    PLAN_WORKSPACE, "/.empty/directory"};
-static const char *const files[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom",
-    "/.empty/file", "/.canary"};
-static const char *const links[][2] = {{"/dev/fd", "/proc/self/fd"}, {"/dev/stdin", "/proc/self/fd/0"},
-    {"/dev/stdout", "/proc/self/fd/1"}, {"/dev/stderr", "/proc/self/fd/2"}, {"/dev/ptmx", "pts/ptmx"},
-    {"/dev/shm", "/tmp/.shm"}};
+static const char *const directories[] = {
+    "/dev/pts", "/proc", "/run", "/tmp", "/var", PLAN_HOME, PLAN_WORKSPACE, "/.empty/directory"};
+static const char *const files[] = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random",
+    "/dev/urandom", "/.empty/file", "/.canary"};
+static const char *const links[][2] = {{"/dev/fd", "/proc/self/fd"},
+    {"/dev/stdin", "/proc/self/fd/0"}, {"/dev/stdout", "/proc/self/fd/1"},
+    {"/dev/stderr", "/proc/self/fd/2"}, {"/dev/ptmx", "pts/ptmx"}, {"/dev/shm", "/tmp/.shm"}};
 
 /* mkdir -p of PATH (absolute) below FD; the last component only if WHOLE. */
 static int
@@ -46,7 +46,8 @@ make_file(int fd, const char *path, const char *text)
 	int r = make_path(fd, path, false);
 	if (r < 0)
 		return r;
-	_cleanup_close_ int file = openat(fd, path + 1, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
+	_cleanup_close_ int file =
+	    openat(fd, path + 1, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0644);
 	if (file < 0)
 		return errno == EEXIST ? 0 : -errno;
 	return write(file, text, strlen(text)) == (ssize_t)strlen(text) ? 0 : -EIO;
@@ -138,14 +139,16 @@ skeleton_ensure(int state_fd, const struct json *view, char ret[64], struct erro
 	if (r == 0 && fstatat(state_fd, ret, &st, AT_SYMLINK_NOFOLLOW) == 0) {
 		if (S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 0022) == 0)
 			return 0;
-		return error_set(err, EPERM, "state_dir", "%s in the state directory is not ours", ret);
+		return error_set(
+		    err, EPERM, "state_dir", "%s in the state directory is not ours", ret);
 	}
 	(void)snprintf(temporary, sizeof(temporary), "run/root-new-%d", (int)getpid());
 	remove_tree(state_fd, temporary, 0);
 	if (r == 0 && mkdirat(state_fd, temporary, 0755) < 0)
 		r = -errno;
-	_cleanup_close_ int fd =
-	    r < 0 ? -1 : openat(state_fd, temporary, O_DIRECTORY | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	_cleanup_close_ int fd = r < 0
+	    ? -1
+	    : openat(state_fd, temporary, O_DIRECTORY | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (r == 0)
 		r = fd < 0 ? -errno : make_all(fd, view);
 	if (r == 0 && renameat(state_fd, temporary, state_fd, ret) < 0 && errno != EEXIST)

@@ -11,4 +11,5 @@
 
 /* The name of the skeleton for VIEW (host.h) below STATE_FD's run/, made if it is not there yet (by a
  * rename, so it is whole or absent). RET has room for 64 bytes. 0 or -errno with ERR. */
-int skeleton_ensure(int state_fd, const struct json *view, char ret[64], struct error *err) MUST_CHECK;
+int skeleton_ensure(int state_fd, const struct json *view, char ret[64], struct error *err)
+    MUST_CHECK;

@@ -50,7 +50,8 @@ settle(struct commit *commit, const char *state, const struct json *outcome)
 	bool claimed = commit->state == COMMIT_PERFORMING;
 	if (claimed) {
 		(void)json_set_str(body, "state", state);
-		(void)json_set(body, "outcome", outcome == NULL ? json_new_object() : json_copy(outcome));
+		(void)json_set(
+		    body, "outcome", outcome == NULL ? json_new_object() : json_copy(outcome));
 	}
 	(void)conn_send_take(commit->s->arbiter.conn, claimed ? MSG_SETTLE : MSG_WITHDRAW, 0, body);
 }
@@ -68,8 +69,10 @@ refuse(struct commit *commit, const struct error *err)
 static struct json *
 make_action(const struct json *body)
 {
-	const struct json *changes = json_get(body, "changes"), *list = json_get(changes, "changes");
-	struct json *action = json_new_object(), *request = json_new_object(), *paths = json_new_array();
+	const struct json *changes = json_get(body, "changes"),
+			  *list = json_get(changes, "changes");
+	struct json *action = json_new_object(), *request = json_new_object(),
+		    *paths = json_new_array();
 	size_t bytes = 0;
 	for (size_t i = 0; i < json_len(list); i++) {
 		const struct json *path = json_get(json_at(list, i), "path");
@@ -91,8 +94,8 @@ make_action(const struct json *body)
 	if (json_get_str(body, "task", NULL) != NULL)
 		(void)json_set_str(action, "task", json_get_str(body, "task", NULL));
 	struct json *facts = json_new_object();
-	(void)json_set_int(facts, "changes",
-	    (int64_t)json_len(list) + json_get_int(changes, "omitted", 0));
+	(void)json_set_int(
+	    facts, "changes", (int64_t)json_len(list) + json_get_int(changes, "omitted", 0));
 	(void)json_set(action, "facts", facts);
 	return action;
 }
@@ -106,8 +109,10 @@ commit_on_request(struct conn *conn, struct msg *m)
 	bool file = json_get_str(policy, "file", NULL) != NULL;
 	if (s->arbiter.conn == NULL || s->leaving)
 		(void)error_set(&err, EAGAIN, "not_ready", "the arbiter is being restarted");
-	else if (json_len(json_get(m->body, "changes")) == 0 || policy == NULL || m->n_fds != (file ? 1u : 0u))
-		(void)error_set(&err, EINVAL, "bad_request", "a commit names its changes and its policy");
+	else if (json_len(json_get(m->body, "changes")) == 0 || policy == NULL ||
+	    m->n_fds != (file ? 1u : 0u))
+		(void)error_set(
+		    &err, EINVAL, "bad_request", "a commit names its changes and its policy");
 	struct commit *commit = err.code[0] != 0 ? NULL : calloc(1, sizeof(*commit));
 	if (commit == NULL)
 		return err.code[0] != 0 ? conn_send_error(conn, m->serial, &err) : -ENOMEM;
@@ -122,7 +127,8 @@ commit_on_request(struct conn *conn, struct msg *m)
 	(void)json_set(body, "policy", json_copy(policy));
 	(void)json_set_int(body, "requester_uid", conn_uid(conn));
 	commit->propose_serial = conn_next_serial(s->arbiter.conn);
-	if (conn_send(s->arbiter.conn, MSG_PROPOSE, commit->propose_serial, body, m->fds, file ? 1 : 0) < 0) {
+	if (conn_send(s->arbiter.conn, MSG_PROPOSE, commit->propose_serial, body, m->fds,
+		file ? 1 : 0) < 0) {
 		(void)error_set(&err, EIO, "internal", "the arbiter cannot be asked");
 		refuse(commit, &err);
 	}
@@ -171,7 +177,8 @@ forward_held(struct commit *commit, struct msg *m)
 		(void)json_set(held, copied[i], json_copy(json_get(m->body, copied[i])));
 	(void)json_set_str(held, "rule", json_get_str(decision, "rule", ""));
 	const struct json *approvals = json_get(json_get(decision, "review"), "approvals");
-	(void)json_set(held, "approvals", approvals == NULL ? json_new_array() : json_copy(approvals));
+	(void)json_set(
+	    held, "approvals", approvals == NULL ? json_new_array() : json_copy(approvals));
 	const struct json *risk = json_get(decision, "risk");
 	(void)json_set(held, "risk", risk == NULL ? json_new_object() : json_copy(risk));
 	(void)conn_send_take(commit->client, MSG_HELD, commit->client_serial, held);
@@ -196,8 +203,9 @@ commit_on_verdict(struct supervisor *s, struct msg *m)
 {
 	const char *id = json_get_str(m->body, "action_id", "");
 	struct commit *commit = s->commits;
-	while (commit != NULL && (commit->action_id[0] != 0 ? strcmp(commit->action_id, id) != 0
-	                                                    : commit->propose_serial != m->serial))
+	while (commit != NULL &&
+	    (commit->action_id[0] != 0 ? strcmp(commit->action_id, id) != 0
+				       : commit->propose_serial != m->serial))
 		commit = commit->next;
 	if (commit == NULL)
 		return false;
@@ -212,7 +220,8 @@ commit_on_verdict(struct supervisor *s, struct msg *m)
 		commit->state = COMMIT_CLAIMING;
 		struct json *claim = json_new_object();
 		(void)json_set_str(claim, "action_id", commit->action_id);
-		(void)conn_send_take(s->arbiter.conn, MSG_CLAIM, conn_next_serial(s->arbiter.conn), claim);
+		(void)conn_send_take(
+		    s->arbiter.conn, MSG_CLAIM, conn_next_serial(s->arbiter.conn), claim);
 	} else {
 		forward_refusal(commit, m, state);
 	}
@@ -226,7 +235,8 @@ commit_on_claimed(struct supervisor *s, struct msg *m)
 	for (struct commit *commit = s->commits; commit != NULL; commit = commit->next)
 		if (commit->state == COMMIT_CLAIMING && strcmp(commit->action_id, id) == 0) {
 			commit->state = COMMIT_PERFORMING;
-			(void)conn_send(commit->client, MSG_VERDICT, commit->client_serial, commit->verdict, NULL, 0);
+			(void)conn_send(commit->client, MSG_VERDICT, commit->client_serial,
+			    commit->verdict, NULL, 0);
 			return true;
 		}
 	return false;

@@ -49,7 +49,8 @@ parse_arguments(struct supervisor *s, int argc, char **argv, struct error *err)
 	}
 	if (s->state[0] != '/' || argc % 2 == 0)
 		return error_set(err, EINVAL, "usage",
-		    "rf-supervisor is started by ringfence: rf-supervisor --state DIR [--idle-ms N]");
+		    "rf-supervisor is started by ringfence: rf-supervisor --state DIR [--idle-ms "
+		    "N]");
 	return 0;
 }
 
@@ -57,7 +58,8 @@ static int
 make_directory(int at, const char *name, struct supervisor *s, struct error *err)
 {
 	if (mkdirat(at, name, geteuid() == 0 ? 0755 : 0700) < 0 && errno != EEXIST)
-		return error_set_errno(err, errno, "state_dir", "cannot make %s/%s", s->state, name);
+		return error_set_errno(
+		    err, errno, "state_dir", "cannot make %s/%s", s->state, name);
 	return 0;
 }
 
@@ -71,11 +73,14 @@ take_state(struct supervisor *s, struct error *err)
 	int r = make_directory(s->state_fd, "run", s, err);
 	if (r < 0)
 		return r;
-	s->lock_fd = openat(s->state_fd, "run/lock", O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
+	s->lock_fd =
+	    openat(s->state_fd, "run/lock", O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (s->lock_fd < 0)
-		return error_set_errno(err, errno, "state_dir", "cannot open %s/run/lock", s->state);
+		return error_set_errno(
+		    err, errno, "state_dir", "cannot open %s/run/lock", s->state);
 	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0)
-		return error_set(err, EBUSY, "already_running", "another rf-supervisor serves %s", s->state);
+		return error_set(
+		    err, EBUSY, "already_running", "another rf-supervisor serves %s", s->state);
 	return 0;
 }
 
@@ -90,7 +95,8 @@ listen_all(struct supervisor *s, struct error *err)
 		mode_t mode = root && i == 1 ? 0666 : 0600;
 		s->listeners[i] = msg_listen(path, mode);
 		if (s->listeners[i] < 0)
-			return error_set_errno(err, -s->listeners[i], "state_dir", "cannot listen on %s", path);
+			return error_set_errno(
+			    err, -s->listeners[i], "state_dir", "cannot listen on %s", path);
 	}
 	return 0;
 }
@@ -205,7 +211,8 @@ main(int argc, char **argv)
 	struct stat st;
 	log_program("rf-supervisor");
 	umask(022);
-	int first = fstat(SPAWN_SUPERVISOR, &st) == 0 && S_ISSOCK(st.st_mode) ? SPAWN_SUPERVISOR : -1;
+	int first =
+	    fstat(SPAWN_SUPERVISOR, &st) == 0 && S_ISSOCK(st.st_mode) ? SPAWN_SUPERVISOR : -1;
 	if (first >= 0)
 		(void)fcntl(first, F_SETFD, FD_CLOEXEC);
 	if (parse_arguments(&s, argc, argv, &err) < 0) {

@@ -57,14 +57,16 @@ open_own_directory(struct supervisor *s, const char *name, uid_t uid, struct err
 	struct stat st;
 	bool root = geteuid() == 0;
 	if (mkdirat(s->state_fd, name, root ? 0750 : 0700) < 0 && errno != EEXIST)
-		return error_set_errno(err, errno, "state_dir", "cannot make %s/%s", s->state, name);
+		return error_set_errno(
+		    err, errno, "state_dir", "cannot make %s/%s", s->state, name);
 	int fd = openat(s->state_fd, name, O_DIRECTORY | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0 || fstat(fd, &st) < 0)
-		return error_set_errno(err, errno, "state_dir", "cannot open %s/%s", s->state, name);
+		return error_set_errno(
+		    err, errno, "state_dir", "cannot open %s/%s", s->state, name);
 	if (root && st.st_uid != uid && fchown(fd, uid, (gid_t)uid) < 0) {
 		(void)close(fd);
-		return error_set_errno(err, errno, "state_dir", "cannot give %s/%s to uid %u", s->state, name,
-		    (unsigned)uid);
+		return error_set_errno(err, errno, "state_dir", "cannot give %s/%s to uid %u",
+		    s->state, name, (unsigned)uid);
 	}
 	return fd;
 }
@@ -106,7 +108,7 @@ on_program_end(struct watch *watch, uint32_t events, void *data)
 	(void)events;
 	bool ledger = watch == s->ledger.watch;
 	const char *why = ledger ? "rf-ledger ended; without a record nothing may run"
-	                         : "rf-arbiter ended; without a decision nothing may run";
+				 : "rf-arbiter ended; without a decision nothing may run";
 	if (s->leaving && s->n_runs == 0)
 		return;
 	log_event(LOG_ERROR, "program-ended", "program", ledger ? "rf-ledger" : "rf-arbiter", NULL);
@@ -114,9 +116,9 @@ on_program_end(struct watch *watch, uint32_t events, void *data)
 	commit_end_all(s, ledger ? "ledger_lost" : "arbiter_lost", why);
 	forget(&s->arbiter);
 	forget(&s->ledger);
-	int r = restarts_too_often(s)
-	    ? error_set(&err, ELOOP, "restarts", "rf-arbiter or rf-ledger keeps ending; see the log")
-	    : start_both(s, &err);
+	int r = restarts_too_often(s) ? error_set(&err, ELOOP, "restarts",
+					    "rf-arbiter or rf-ledger keeps ending; see the log")
+				      : start_both(s, &err);
 	if (r < 0) {
 		log_event(LOG_ERROR, "cannot-restart", "message", err.message, NULL);
 		s->leaving = true;
@@ -140,8 +142,8 @@ on_conn_closed(struct conn *conn)
 
 /* Starts PROGRAM with the descriptors that ipc/spawn.h numbers; FDS[0..2] are stdio. */
 static int
-start_program(struct supervisor *s, struct sibling *sibling, unsigned peer, const struct route *routes,
-    int fds[SPAWN_FDS], int n_fds, uid_t uid, struct error *err)
+start_program(struct supervisor *s, struct sibling *sibling, unsigned peer,
+    const struct route *routes, int fds[SPAWN_FDS], int n_fds, uid_t uid, struct error *err)
 {
 	char path[PATHS_MAX], id[16];
 	int pair[2];
@@ -159,8 +161,12 @@ start_program(struct supervisor *s, struct sibling *sibling, unsigned peer, cons
 	(void)snprintf(id, sizeof(id), "%u", (unsigned)uid);
 	const char *const argv[] = {sibling->name, "--uid", id, "--gid", id, NULL};
 	const char *const envp[] = {NULL};
-	struct process_spec spec = {.program_fd = program, .argv = argv, .envp = envp, .fds = fds,
-	    .n_fds = n_fds, .new_session = true};
+	struct process_spec spec = {.program_fd = program,
+	    .argv = argv,
+	    .envp = envp,
+	    .fds = fds,
+	    .n_fds = n_fds,
+	    .new_session = true};
 	r = process_start(&spec, &sibling->pid, &sibling->pidfd);
 	if (r < 0) {
 		(void)close(pair[0]);
@@ -168,7 +174,8 @@ start_program(struct supervisor *s, struct sibling *sibling, unsigned peer, cons
 	}
 	r = conn_new(s->loop, pair[0], peer, routes, on_conn_closed, s, &sibling->conn);
 	if (r == 0)
-		r = loop_watch(s->loop, sibling->pidfd, EPOLLIN, on_program_end, s, &sibling->watch);
+		r = loop_watch(
+		    s->loop, sibling->pidfd, EPOLLIN, on_program_end, s, &sibling->watch);
 	return r < 0 ? error_set_errno(err, -r, "internal", "cannot watch %s", sibling->name) : 0;
 }
 
@@ -198,18 +205,19 @@ start_both(struct supervisor *s, struct error *err)
 	if (r < 0)
 		return error_set_errno(err, -r, "internal", "no socket pair");
 	_cleanup_close_ int to_ledger = between[0], to_arbiter = between[1];
-	int ledger_fds[SPAWN_FDS] = {-1, -1, STDERR_FILENO, -1, ledger_dir, s->listeners[2], to_arbiter};
-	r = start_program(s, &s->ledger, PEER_LEDGER, ledger_routes, ledger_fds, SPAWN_PEER + 1, ledger_uid,
-	    err);
+	int ledger_fds[SPAWN_FDS] = {
+	    -1, -1, STDERR_FILENO, -1, ledger_dir, s->listeners[2], to_arbiter};
+	r = start_program(
+	    s, &s->ledger, PEER_LEDGER, ledger_routes, ledger_fds, SPAWN_PEER + 1, ledger_uid, err);
 	if (r < 0)
 		return r;
 	_cleanup_close_ int config = open_config();
 	_cleanup_close_ int passwd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
 	_cleanup_close_ int group = open("/etc/group", O_RDONLY | O_CLOEXEC);
-	int arbiter_fds[SPAWN_FDS] = {-1, -1, STDERR_FILENO, -1, arbiter_dir, s->listeners[1], to_ledger,
-	    config, passwd, group};
-	return start_program(s, &s->arbiter, PEER_ARBITER, arbiter_routes, arbiter_fds, SPAWN_FDS, arbiter_uid,
-	    err);
+	int arbiter_fds[SPAWN_FDS] = {-1, -1, STDERR_FILENO, -1, arbiter_dir, s->listeners[1],
+	    to_ledger, config, passwd, group};
+	return start_program(
+	    s, &s->arbiter, PEER_ARBITER, arbiter_routes, arbiter_fds, SPAWN_FDS, arbiter_uid, err);
 }
 
 int

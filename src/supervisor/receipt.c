@@ -58,7 +58,8 @@ add_namespaces(struct json *locks, const struct json *evidence)
 }
 
 static void
-add_limit(struct json *limits, const char *name, int64_t value, const char *by, const char *evidence)
+add_limit(
+    struct json *limits, const char *name, int64_t value, const char *by, const char *evidence)
 {
 	if (value <= 0)
 		return;
@@ -72,8 +73,8 @@ add_limit(struct json *limits, const char *name, int64_t value, const char *by, 
 
 /* Limits that a control group holds, or what stands in for it, as lock terms and as values. */
 static void
-add_group_limits(struct json *locks, struct json *limits, const struct json *group,
-    const struct json *config)
+add_group_limits(
+    struct json *locks, struct json *limits, const struct json *group, const struct json *config)
 {
 	const struct json *set = json_get(config, "limits");
 	const char *version = json_get_str(group, "version", "");
@@ -87,14 +88,16 @@ add_group_limits(struct json *locks, struct json *limits, const struct json *gro
 		add_limit(limits, "memory_bytes", memory, by, "kernel");
 	} else if (memory_set > 0) {
 		add_lock(locks, "memory-limit", NULL, "watched", "applied");
-		add_limit(limits, "memory_bytes", memory_set, "rlimit per process, watched in all", "applied");
+		add_limit(limits, "memory_bytes", memory_set, "rlimit per process, watched in all",
+		    "applied");
 	}
 	int64_t processes_set = json_get_int(set, "processes", 0);
 	bool by_group = processes > 0 && processes <= processes_set + 1;
 	if (processes_set > 0) {
 		add_lock(locks, "process-limit", NULL, by_group ? "cgroup" : "rlimit",
 		    by_group ? "kernel" : "applied");
-		add_limit(limits, "processes", processes_set, by_group ? by : "rlimit of its user namespace",
+		add_limit(limits, "processes", processes_set,
+		    by_group ? by : "rlimit of its user namespace",
 		    by_group ? "kernel" : "applied");
 	}
 	if (cpu > 0 && json_get_int(set, "cpu_millis", 0) > 0) {
@@ -102,13 +105,14 @@ add_group_limits(struct json *locks, struct json *limits, const struct json *gro
 		add_limit(limits, "cpu_millis", cpu, by, "kernel");
 	}
 	if (json_get_int(set, "cpu_time_ms", 0) > 0)
-		add_limit(limits, "cpu_time_ms", json_get_int(set, "cpu_time_ms", 0), "rlimit per process, watched in all",
-		    "applied");
-	add_limit(limits, "disk_bytes", json_get_int(set, "disk_bytes", 0), "size of the scratch tmpfs",
-	    "applied");
+		add_limit(limits, "cpu_time_ms", json_get_int(set, "cpu_time_ms", 0),
+		    "rlimit per process, watched in all", "applied");
+	add_limit(limits, "disk_bytes", json_get_int(set, "disk_bytes", 0),
+	    "size of the scratch tmpfs", "applied");
 	add_lock(locks, "disk-limit", NULL, NULL, "applied");
 	add_limit(limits, "open_files", json_get_int(set, "open_files", 0), "rlimit", "applied");
-	add_limit(limits, "wall_ms", json_get_int(set, "wall_ms", 0), "supervisor's clock", "applied");
+	add_limit(
+	    limits, "wall_ms", json_get_int(set, "wall_ms", 0), "supervisor's clock", "applied");
 	add_limit(limits, "output_bytes", json_get_int(set, "output_bytes", 0), "relay", "applied");
 }
 
@@ -116,13 +120,15 @@ struct json *
 receipt_make(const struct sandbox *sandbox, const struct json *config, const struct json *evidence,
     const char *task)
 {
-	struct json *receipt = json_new_object(), *locks = json_new_array(), *limits = json_new_array();
+	struct json *receipt = json_new_object(), *locks = json_new_array(),
+		    *limits = json_new_array();
 	char text[32];
 	(void)json_set_int(receipt, "version", 1);
 	(void)json_set_str(receipt, "sandbox", sandbox->id);
 	(void)json_set_str(receipt, "task", task);
 	(void)json_set_str(receipt, "tier", "namespaces");
-	(void)json_set_str(receipt, "mode", sandbox_host_rootless(sandbox->host) ? "rootless" : "root");
+	(void)json_set_str(
+	    receipt, "mode", sandbox_host_rootless(sandbox->host) ? "rootless" : "root");
 	(void)json_set_int(receipt, "host_uid", sandbox->command_uid);
 	add_namespaces(locks, evidence);
 	if (json_get_int(evidence, "seccomp_mode", 0) == 2)
@@ -186,10 +192,13 @@ receipt_check_floor(const struct json *receipt, const struct json *config,
 		if (lock != NULL && (least == NULL || rank(have) >= rank(least)))
 			continue;
 		const char *reason = cgroup_host_reason(cgroups);
-		(void)error_set(err, EPERM, "below_floor", "the policy's floor asks for %s%s%s, this host gives %s%s%s%s",
-		    term, least == NULL ? "" : ": ", least == NULL ? "" : least,
-		    lock == NULL ? "none" : have == NULL ? "less" : have, reason[0] ? " (" : "", reason,
-		    reason[0] ? ")" : "");
+		(void)error_set(err, EPERM, "below_floor",
+		    "the policy's floor asks for %s%s%s, this host gives %s%s%s%s", term,
+		    least == NULL ? "" : ": ", least == NULL ? "" : least,
+		    lock == NULL       ? "none"
+			: have == NULL ? "less"
+				       : have,
+		    reason[0] ? " (" : "", reason, reason[0] ? ")" : "");
 		error_remedy(err, "`ringfence doctor` says how this host can enforce it");
 		return -EPERM;
 	}

@@ -33,7 +33,8 @@
 void
 run_set_state(struct run *run, enum run_state state)
 {
-	static const char *const names[] = {"proposed", "building", "claiming", "running", "ending"};
+	static const char *const names[] = {
+	    "proposed", "building", "claiming", "running", "ending"};
 	assert(state > run->state || (run->state == RUN_PROPOSED && state == RUN_PROPOSED));
 	log_event(LOG_DEBUG, "run", "sandbox", run->sandbox_id, "from", names[run->state], "to",
 	    names[state], NULL);
@@ -102,7 +103,8 @@ run_await(struct run *run)
 {
 	run->patience = timer_cancel(run->patience);
 	if (loop_timer(run->s->loop, PATIENCE_MS, on_patience, run, &run->patience) < 0)
-		run->patience = NULL; /* no memory for a timer: the caller waits, and may interrupt */
+		run->patience =
+		    NULL; /* no memory for a timer: the caller waits, and may interrupt */
 }
 
 void
@@ -168,7 +170,8 @@ run_tell(struct run *run)
 		(void)json_set(body, "exit", json_copy(run->exit_status));
 	if (run->limit != NULL)
 		(void)json_set_str(body, "limit", run->limit);
-	(void)json_set(body, "usage", run->usage == NULL ? json_new_object() : json_copy(run->usage));
+	(void)json_set(
+	    body, "usage", run->usage == NULL ? json_new_object() : json_copy(run->usage));
 	/* The receipt went with MSG_STARTED. */
 	if (json_get_bool(run->request.body, "timing", false))
 		(void)json_set(body, "timing", json_copy(run->timing));
@@ -215,7 +218,8 @@ run_on_pid_end(struct watch *watch, uint32_t events, void *data)
 	if (!run->told) {
 		run_read_usage(run);
 		if (run->err.code[0] == 0 && run->exit_status == NULL && run->limit == NULL)
-			(void)error_set(&run->err, EIO, "sandbox_failed", "the sandbox ended unexpectedly");
+			(void)error_set(
+			    &run->err, EIO, "sandbox_failed", "the sandbox ended unexpectedly");
 		run_tell(run);
 	}
 	struct supervisor *s = run->s;

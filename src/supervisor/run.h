@@ -28,7 +28,7 @@ struct run {
 	int64_t started_ns;
 	int upper_fd;
 	int64_t peak_bytes;
-	bool told;   /* the client has its result */
+	bool told; /* the client has its result */
 	bool settled;
 	bool claimed;
 	uint32_t kill_serial; /* the arbiter's MSG_KILL_TASK that ended it, or 0 */

@@ -29,19 +29,23 @@ check_request(const struct msg *m, struct error *err)
 	for (size_t i = 0; i < json_len(argv); i++) {
 		const char *text = json_str(json_at(argv, i), NULL);
 		if (text == NULL || strlen(text) != json_str_len(json_at(argv, i)))
-			return error_set(err, EINVAL, "bad_request", "argv[%zu] is not a string", i);
+			return error_set(
+			    err, EINVAL, "bad_request", "argv[%zu] is not a string", i);
 		bytes += strlen(text) + 1;
 	}
 	if (json_type(argv) != JSON_ARRAY || json_len(argv) == 0 || bytes > ARGV_BYTES_MAX)
-		return error_set(err, EINVAL, "bad_request", "argv must have 1 or more strings, %d bytes at most",
-		    ARGV_BYTES_MAX);
+		return error_set(err, EINVAL, "bad_request",
+		    "argv must have 1 or more strings, %d bytes at most", ARGV_BYTES_MAX);
 	for (size_t i = 0; i < json_len(env); i++)
-		if (json_str(json_at(env, i), NULL) == NULL || strchr(json_name_at(env, i), '=') != NULL)
-			return error_set(err, EINVAL, "bad_request", "env must map names to strings");
+		if (json_str(json_at(env, i), NULL) == NULL ||
+		    strchr(json_name_at(env, i), '=') != NULL)
+			return error_set(
+			    err, EINVAL, "bad_request", "env must map names to strings");
 	if (!file && json_get_str(policy, "name", NULL) == NULL)
 		return error_set(err, EINVAL, "bad_request", "no policy is named");
 	if (m->n_fds != fds)
-		return error_set(err, EINVAL, "bad_request", "%u descriptors came, %u are needed", m->n_fds, fds);
+		return error_set(err, EINVAL, "bad_request", "%u descriptors came, %u are needed",
+		    m->n_fds, fds);
 	const char *task = json_get_str(m->body, "task", NULL);
 	if (task != NULL && !uuid_valid(task))
 		return error_set(err, EINVAL, "bad_request", "the task is not a UUID");
@@ -63,7 +67,8 @@ is_below(int fd, const struct stat *ancestor)
 		int parent = openat(at, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
 		(void)close(at);
 		at = parent;
-		if (at >= 0 && fstat(at, &up) == 0 && up.st_dev == now.st_dev && up.st_ino == now.st_ino)
+		if (at >= 0 && fstat(at, &up) == 0 && up.st_dev == now.st_dev &&
+		    up.st_ino == now.st_ino)
 			return false; /* the root is its own parent */
 	}
 }
@@ -82,7 +87,8 @@ check_apart(const struct supervisor *s, int workspace_fd, const char *path, stru
 	log_escape(path, strlen(path), shown, sizeof(shown));
 	(void)error_set(err, EACCES, "bad_workspace",
 	    "workspace %s contains Ringfence's state directory, or lies in it", shown);
-	error_remedy(err, "name the project's own directory, or move the state: RINGFENCE_STATE=DIR");
+	error_remedy(
+	    err, "name the project's own directory, or move the state: RINGFENCE_STATE=DIR");
 	return -EACCES;
 }
 
@@ -142,15 +148,16 @@ static struct json *
 make_action(const struct run *run, const char *resolved)
 {
 	const struct json *body = run->request.body, *env = json_get(body, "env");
-	struct json *action = json_new_object(), *request = json_new_object(), *names = json_new_array();
+	struct json *action = json_new_object(), *request = json_new_object(),
+		    *names = json_new_array();
 	bool workspace = json_get(body, "workspace") != NULL;
 	for (size_t i = 0; i < json_len(env); i++)
 		(void)json_push(names, json_new_string(json_name_at(env, i)));
 	(void)json_set_str(request, "program", run->program);
 	(void)json_set_str(request, "resolved", resolved);
 	(void)json_set(request, "argv", json_copy(json_get(body, "argv")));
-	(void)json_set_str(request, "cwd",
-	    json_get_str(body, "cwd", workspace ? PLAN_WORKSPACE : PLAN_HOME));
+	(void)json_set_str(
+	    request, "cwd", json_get_str(body, "cwd", workspace ? PLAN_WORKSPACE : PLAN_HOME));
 	(void)json_set(request, "env", names);
 	(void)json_set_str(action, "kind", "exec");
 	(void)json_set_str(action, "target", run->program);
@@ -174,7 +181,8 @@ propose(struct run *run, const char *resolved)
 	(void)json_set(body, "policy", json_copy(policy));
 	(void)json_set_int(body, "requester_uid", conn_uid(run->client));
 	run->propose_serial = conn_next_serial(arbiter);
-	return conn_send(arbiter, MSG_PROPOSE, run->propose_serial, body, &run->request.fds[3], file ? 1 : 0);
+	return conn_send(
+	    arbiter, MSG_PROPOSE, run->propose_serial, body, &run->request.fds[3], file ? 1 : 0);
 }
 
 static int
@@ -189,8 +197,10 @@ find_program(struct run *run, char resolved[RESOLVED_MAX], struct error *err)
 	char shown[200];
 	log_escape(name, strlen(name), shown, sizeof(shown));
 	if (r == -EACCES)
-		return error_set(err, EACCES, "program_not_executable", "%s: not executable", shown);
-	(void)error_set(err, ENOENT, "program_not_found", "%s: no such program in the sandbox", shown);
+		return error_set(
+		    err, EACCES, "program_not_executable", "%s: not executable", shown);
+	(void)error_set(
+	    err, ENOENT, "program_not_found", "%s: no such program in the sandbox", shown);
 	error_remedy(err, "the sandbox shows the host's /usr and the workspace, nothing else");
 	return -ENOENT;
 }
@@ -198,9 +208,11 @@ find_program(struct run *run, char resolved[RESOLVED_MAX], struct error *err)
 static int
 watch_sandbox(struct run *run)
 {
-	int r = loop_watch(run->s->loop, run->sandbox->control, EPOLLIN, run_on_control, run, &run->control);
+	int r = loop_watch(
+	    run->s->loop, run->sandbox->control, EPOLLIN, run_on_control, run, &run->control);
 	if (r == 0)
-		r = loop_watch(run->s->loop, run->sandbox->pidfd, EPOLLIN, run_on_pid_end, run, &run->pid_watch);
+		r = loop_watch(run->s->loop, run->sandbox->pidfd, EPOLLIN, run_on_pid_end, run,
+		    &run->pid_watch);
 	return r;
 }
 
@@ -233,13 +245,15 @@ run_on_request(struct conn *conn, struct msg *m)
 	char resolved[RESOLVED_MAX];
 	for (const struct run *other = s->runs; other != NULL; other = other->next)
 		if (other->client == conn && other->state != RUN_ENDING) {
-			(void)error_set(&err, EBUSY, "bad_request", "one run at a time on one connection");
+			(void)error_set(
+			    &err, EBUSY, "bad_request", "one run at a time on one connection");
 			return conn_send_error(conn, m->serial, &err);
 		}
 	if (s->leaving)
 		(void)error_set(&err, ESHUTDOWN, "leaving", "rf-supervisor is about to leave");
 	else if (s->arbiter.conn == NULL || s->ledger.conn == NULL)
-		(void)error_set(&err, EAGAIN, "not_ready", "the arbiter or the ledger is being restarted");
+		(void)error_set(
+		    &err, EAGAIN, "not_ready", "the arbiter or the ledger is being restarted");
 	else if (check_request(m, &err) == 0)
 		(void)check_workspace_fd(s, m, &err);
 	if (err.code[0] != 0)
@@ -252,7 +266,8 @@ run_on_request(struct conn *conn, struct msg *m)
 	const char *task = json_get_str(run->request.body, "task", NULL);
 	if (task != NULL)
 		(void)snprintf(run->task, sizeof(run->task), "%s", task);
-	if (r == 0 && ((task == NULL && uuid7_new(run->task) < 0) || uuid7_new(run->sandbox_id) < 0))
+	if (r == 0 &&
+	    ((task == NULL && uuid7_new(run->task) < 0) || uuid7_new(run->sandbox_id) < 0))
 		r = error_set(&err, EIO, "internal", "no random numbers");
 	if (r == 0 && propose(run, resolved) < 0)
 		r = error_set(&err, EIO, "internal", "the arbiter cannot be asked");
@@ -270,4 +285,3 @@ run_on_request(struct conn *conn, struct msg *m)
 		run_fail(run, &err);
 	return 0;
 }
-

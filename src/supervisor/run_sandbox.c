@@ -108,13 +108,14 @@ on_ready(struct run *run, struct msg *m)
 	for (size_t i = 0; i < json_len(timing); i++)
 		(void)json_push(run->timing, json_copy(json_at(timing, i)));
 	run->upper_fd = msg_take_fd(m, 0);
-	run->receipt = receipt_make(run->sandbox, run->config, json_get(m->body, "evidence"), run->task);
+	run->receipt =
+	    receipt_make(run->sandbox, run->config, json_get(m->body, "evidence"), run->task);
 	if (run->receipt == NULL) {
 		run_fail_with(run, ENOMEM, "no_memory", "out of memory");
 		return;
 	}
-	if (receipt_check_floor(run->receipt, run->config, sandbox_host_cgroups(run->s->sandboxes), &err) <
-	    0) {
+	if (receipt_check_floor(
+		run->receipt, run->config, sandbox_host_cgroups(run->s->sandboxes), &err) < 0) {
 		run_fail(run, &err);
 		return;
 	}
@@ -129,7 +130,8 @@ on_ready(struct run *run, struct msg *m)
 	run_set_state(run, RUN_CLAIMING);
 	struct json *claim = json_new_object();
 	(void)json_set_str(claim, "action_id", run->action_id);
-	(void)conn_send_take(run->s->arbiter.conn, MSG_CLAIM, conn_next_serial(run->s->arbiter.conn), claim);
+	(void)conn_send_take(
+	    run->s->arbiter.conn, MSG_CLAIM, conn_next_serial(run->s->arbiter.conn), claim);
 	run_await(run);
 }
 
@@ -145,7 +147,8 @@ on_running(struct run *run, struct msg *m)
 	(void)error_set_errno(&err, number, absent ? "program_not_found" : "program_not_executable",
 	    "%s: cannot execute in the sandbox", run->program);
 	if (number == ENOENT)
-		error_remedy(&err, "the sandbox shows /usr and the workspace; scripts also need their "
+		error_remedy(&err,
+		    "the sandbox shows /usr and the workspace; scripts also need their "
 		    "interpreter there");
 	run_fail(run, &err);
 }
@@ -160,7 +163,8 @@ on_exited(struct run *run, struct msg *m)
 	static const char *const members[] = {"code", "signal"};
 	for (size_t i = 0; i < ARRAY_LEN(members); i++)
 		if (json_get(m->body, members[i]) != NULL)
-			(void)json_set_int(run->exit_status, members[i], json_get_int(m->body, members[i], 0));
+			(void)json_set_int(
+			    run->exit_status, members[i], json_get_int(m->body, members[i], 0));
 	run->usage = json_detach(m->body, "usage");
 	if (json_get_int(run->exit_status, "signal", 0) == SIGXCPU)
 		run->limit = "cpu_time";

@@ -14,7 +14,8 @@ build(struct run *run)
 {
 	struct error err = {0};
 	const struct json *workspace = json_get(run->request.body, "workspace");
-	unsigned fd = json_get_str(json_get(run->request.body, "policy"), "file", NULL) != NULL ? 4 : 3;
+	unsigned fd =
+	    json_get_str(json_get(run->request.body, "policy"), "file", NULL) != NULL ? 4 : 3;
 	struct sandbox_order order = {.config = run->config,
 	    .argv = json_get(run->request.body, "argv"),
 	    .env = json_get(run->request.body, "env"),
@@ -42,7 +43,8 @@ tighten(struct json *config, const struct json *wanted)
 	struct json *limits = json_get(config, "limits");
 	for (size_t i = 0; i < json_len(wanted); i++) {
 		const char *name = json_name_at(wanted, i);
-		int64_t value = json_int(json_at(wanted, i), 0), now = json_get_int(limits, name, 0);
+		int64_t value = json_int(json_at(wanted, i), 0),
+			now = json_get_int(limits, name, 0);
 		if (value > 0 && (now == 0 || value < now))
 			(void)json_set_int(limits, name, value);
 	}
@@ -57,9 +59,10 @@ check_workspace(struct run *run, struct error *err)
 	    (strcmp(wanted, "staged") == 0 && strcmp(allowed, "direct") == 0);
 	if (fits)
 		return 0;
-	(void)error_set(err, EACCES, "denied", "the policy allows no %s workspace (sandbox.workspace: %s)",
-	    wanted, allowed);
-	error_remedy(err, "set sandbox.workspace: %s in the policy, or use --policy workspace", wanted);
+	(void)error_set(err, EACCES, "denied",
+	    "the policy allows no %s workspace (sandbox.workspace: %s)", wanted, allowed);
+	error_remedy(
+	    err, "set sandbox.workspace: %s in the policy, or use --policy workspace", wanted);
 	return -EACCES;
 }
 
@@ -93,7 +96,8 @@ on_reviewing(struct run *run, const struct msg *m)
 		(void)json_set(held, copied[i], json_copy(json_get(m->body, copied[i])));
 	(void)json_set_str(held, "rule", json_get_str(decision, "rule", ""));
 	const struct json *approvals = json_get(json_get(decision, "review"), "approvals");
-	(void)json_set(held, "approvals", approvals == NULL ? json_new_array() : json_copy(approvals));
+	(void)json_set(
+	    held, "approvals", approvals == NULL ? json_new_array() : json_copy(approvals));
 	const struct json *risk = json_get(decision, "risk");
 	(void)json_set(held, "risk", risk == NULL ? json_new_object() : json_copy(risk));
 	if (run->client != NULL)
@@ -111,11 +115,13 @@ on_refused(struct run *run, const struct msg *m, const char *state)
 	const char *reason = json_get_str(decision, "reason", "");
 	const char *needed = json_get_str(decision, "needed", "");
 	if (strcmp(state, "rejected") == 0)
-		(void)error_set(&err, EACCES, state, "denied by reviewer%s%s", comment == NULL ? "" : ": ",
-		    comment == NULL ? "" : comment);
+		(void)error_set(&err, EACCES, state, "denied by reviewer%s%s",
+		    comment == NULL ? "" : ": ", comment == NULL ? "" : comment);
 	else
 		(void)error_set(&err, EACCES, state, "%s: %s", state,
-		    comment != NULL ? comment : reason[0] ? reason : "no reason given");
+		    comment != NULL ? comment
+			: reason[0] ? reason
+				    : "no reason given");
 	if (needed[0] != 0)
 		error_remedy(&err, "%s", needed);
 	run->settled = true; /* the arbiter has closed it already */
@@ -128,7 +134,7 @@ run_of_verdict(struct supervisor *s, const struct msg *m)
 	const char *id = json_get_str(m->body, "action_id", "");
 	for (struct run *run = s->runs; run != NULL; run = run->next)
 		if (run->action_id[0] != 0 ? strcmp(run->action_id, id) == 0
-		                           : run->propose_serial == m->serial)
+					   : run->propose_serial == m->serial)
 			return run;
 	return NULL;
 }
@@ -143,8 +149,8 @@ run_on_verdict(struct conn *conn, struct msg *m)
 		return 0;
 	}
 	const char *state = json_get_str(m->body, "state", "");
-	(void)snprintf(run->action_id, sizeof(run->action_id), "%s",
-	    json_get_str(m->body, "action_id", ""));
+	(void)snprintf(
+	    run->action_id, sizeof(run->action_id), "%s", json_get_str(m->body, "action_id", ""));
 	run_answered(run);
 	run_mark(run, "verdict", clock_monotonic_ns());
 	if (run->state == RUN_ENDING)
@@ -173,4 +179,3 @@ run_on_refused(struct conn *conn, struct msg *m)
 	(void)commit_on_refused(s, m);
 	return 0;
 }
-

@@ -52,5 +52,6 @@ spare_refill_later(struct supervisor *s)
 	if (s->leaving || s->spare != NULL || s->refill != NULL)
 		return;
 	if (loop_timer(s->loop, REFILL_MS, on_refill, s, &s->refill) < 0)
-		s->refill = NULL; /* without memory for a timer there is no spare; runs still work */
+		s->refill =
+		    NULL; /* without memory for a timer there is no spare; runs still work */
 }

@@ -64,7 +64,8 @@ void programs_stop(struct supervisor *s);
 /* spare.c */
 
 /* A sandbox called ID, begun ahead if there is one. 0 or -errno with ERR. */
-int spare_take(struct supervisor *s, const char *id, struct sandbox **ret, struct error *err) MUST_CHECK;
+int spare_take(struct supervisor *s, const char *id, struct sandbox **ret, struct error *err)
+    MUST_CHECK;
 /* Begins the next one soon, off the path of whatever runs now. */
 void spare_refill_later(struct supervisor *s);
 void spare_drop(struct supervisor *s);

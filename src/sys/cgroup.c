@@ -57,10 +57,11 @@ struct cgroup {
 	char name[48];
 	int dirs[CGROUP_CONTROLLERS]; /* one per hierarchy */
 	int entries[CGROUP_CONTROLLERS];
-	int files[GROUP_FILES]; /* opened at first use; -1 before */
+	int files[GROUP_FILES];      /* opened at first use; -1 before */
 	struct cgroup_limits limits; /* as set now */
-	int64_t oom_before, refused_before; /* what earlier users of the group left in its counters */
-	struct cgroup_usage used;           /* as last read */
+	int64_t oom_before,
+	    refused_before;       /* what earlier users of the group left in its counters */
+	struct cgroup_usage used; /* as last read */
 };
 
 /* ---- small files ---- */
@@ -172,7 +173,8 @@ own_path(const char *listing, const char *controller, char *ret, size_t size)
 			while (*stop != ',' && stop < path)
 				stop++;
 			if ((size_t)(stop - name) == want && strncmp(name, controller, want) == 0) {
-				int n = snprintf(ret, size, "%.*s", (int)(end - path - 1), path + 1);
+				int n =
+				    snprintf(ret, size, "%.*s", (int)(end - path - 1), path + 1);
 				return n < (int)size ? 0 : -ENAMETOOLONG;
 			}
 			name = stop + 1;
@@ -279,7 +281,8 @@ cgroup_host_new(void)
 		host->base_fds[c] = -1;
 	char listing[4096];
 	if (read_at(AT_FDCWD, "/proc/self/cgroup", listing, sizeof(listing)) < 0) {
-		(void)snprintf(host->reason, sizeof(host->reason), "/proc/self/cgroup is not readable");
+		(void)snprintf(
+		    host->reason, sizeof(host->reason), "/proc/self/cgroup is not readable");
 		return host;
 	}
 	struct statfs fs;
@@ -289,7 +292,8 @@ cgroup_host_new(void)
 		detect_v1(host, listing);
 	if (host->version == CGROUP_NONE)
 		(void)snprintf(host->reason, sizeof(host->reason),
-		    "no cgroup hierarchy with a memory, pids or cpu controller is writable by uid %u",
+		    "no cgroup hierarchy with a memory, pids or cpu controller is writable by uid "
+		    "%u",
 		    (unsigned)geteuid());
 	return host;
 }
@@ -367,8 +371,9 @@ cgroup_sweep(struct cgroup_host *host)
 {
 	int swept = 0;
 	for (unsigned h = 0; h < host->hierarchies; h++) {
-		int fd = host->base_fds[h] < 0 ? -1 : openat(host->base_fds[h], ".",
-		    O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+		int fd = host->base_fds[h] < 0
+		    ? -1
+		    : openat(host->base_fds[h], ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
 		DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 		if (dir == NULL)
 			continue;
@@ -410,7 +415,8 @@ cgroup_create(struct cgroup_host *host, struct cgroup **ret)
 	if (group == NULL)
 		return -ENOMEM;
 	group->host = host;
-	(void)snprintf(group->name, sizeof(group->name), PREFIX "%d-%u", (int)getpid(), host->next++);
+	(void)snprintf(
+	    group->name, sizeof(group->name), PREFIX "%d-%u", (int)getpid(), host->next++);
 	memset(group->dirs, -1, sizeof(group->dirs));
 	memset(group->entries, -1, sizeof(group->entries));
 	memset(group->files, -1, sizeof(group->files));
@@ -420,7 +426,8 @@ cgroup_create(struct cgroup_host *host, struct cgroup **ret)
 		if (base < 0)
 			continue;
 		if (mkdirat(base, group->name, 0755) == 0)
-			group->dirs[h] = openat(base, group->name, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+			group->dirs[h] =
+			    openat(base, group->name, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
 		if (group->dirs[h] >= 0)
 			group->entries[h] = openat(group->dirs[h], entry, O_WRONLY | O_CLOEXEC);
 		if (group->entries[h] < 0) {
@@ -494,8 +501,8 @@ cgroup_limit(struct cgroup *group, const struct cgroup_limits *limits, struct er
 	if (r == 0 && (have & 1u << CGROUP_CPU) && limits->cpu_millis != group->limits.cpu_millis)
 		r = limit_cpu(group, limits->cpu_millis);
 	if (r < 0)
-		return error_set_errno(err, -r, "cgroup_failed", "cannot set the limits of group %s",
-		    group->name);
+		return error_set_errno(
+		    err, -r, "cgroup_failed", "cannot set the limits of group %s", group->name);
 	group->limits = *limits;
 	return 0;
 }
@@ -534,7 +541,8 @@ cgroup_is_empty(const struct cgroup *group)
 	char text[32];
 	for (unsigned h = 0; h < CGROUP_CONTROLLERS; h++)
 		if (group->dirs[h] >= 0 &&
-		    (read_at(group->dirs[h], "cgroup.procs", text, sizeof(text)) < 0 || text[0] != 0))
+		    (read_at(group->dirs[h], "cgroup.procs", text, sizeof(text)) < 0 ||
+			text[0] != 0))
 			return false;
 	return true;
 }
@@ -553,7 +561,8 @@ cgroup_evidence(struct cgroup *group)
 	if (host->controllers & 1u << CGROUP_PIDS)
 		(void)json_set_int(e, "processes", group_read_int(group, FILE_PIDS_LIMIT, 0));
 	if (host->controllers & 1u << CGROUP_CPU)
-		(void)json_set_int(e, "cpu_millis", MAX(group_read_int(group, FILE_CPU_LIMIT, 0), 0) / 100);
+		(void)json_set_int(
+		    e, "cpu_millis", MAX(group_read_int(group, FILE_CPU_LIMIT, 0), 0) / 100);
 	return e;
 }
 

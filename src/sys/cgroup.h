@@ -52,7 +52,8 @@ int cgroup_sweep(struct cgroup_host *host);
 /* An empty group without limits: a kept one, else a new one. 0 or -errno. */
 int cgroup_take(struct cgroup_host *host, struct cgroup **ret) MUST_CHECK;
 /* Sets the limits; a controller that the host lacks is skipped. 0 or -errno with ERR. */
-int cgroup_limit(struct cgroup *group, const struct cgroup_limits *limits, struct error *err) MUST_CHECK;
+int cgroup_limit(struct cgroup *group, const struct cgroup_limits *limits, struct error *err)
+    MUST_CHECK;
 /* Descriptors to write "0" to in order to enter, one per hierarchy; borrowed. Returns how many. */
 unsigned cgroup_entry_fds(const struct cgroup *group, const int **ret_fds);
 void cgroup_read_usage(struct cgroup *group, struct cgroup_usage *ret);

@@ -43,8 +43,8 @@ clone_tree(int dir_fd, const char *path, unsigned recursive, const struct attrib
 	    syscall(SYS_OPEN_TREE, dir_fd, path, TREE_CLONE | FD_CLOEXEC_OPEN | recursive | empty));
 	if (fd < 0)
 		return fd;
-	int r = result(syscall(SYS_MOUNT_SETATTR, fd, "", EMPTY_PATH | recursive, attributes,
-	    sizeof(*attributes)));
+	int r = result(syscall(
+	    SYS_MOUNT_SETATTR, fd, "", EMPTY_PATH | recursive, attributes, sizeof(*attributes)));
 	return r < 0 ? r : TAKE_FD(fd);
 }
 
@@ -67,19 +67,22 @@ mounts_create(const char *type, const char *const *options, uint64_t attrs, stru
 {
 	_cleanup_close_ int context = result(syscall(SYS_FSOPEN, type, FS_CLOEXEC));
 	if (context < 0)
-		return error_set_errno(err, -context, "mount_failed", "cannot open file system %s", type);
+		return error_set_errno(
+		    err, -context, "mount_failed", "cannot open file system %s", type);
 	for (size_t i = 0; options != NULL && options[i] != NULL; i += 2) {
 		unsigned command = options[i + 1] == NULL ? CONFIG_FLAG : CONFIG_STRING;
-		int r = result(syscall(SYS_FSCONFIG, context, command, options[i], options[i + 1], 0));
+		int r =
+		    result(syscall(SYS_FSCONFIG, context, command, options[i], options[i + 1], 0));
 		if (r < 0)
-			return error_set_errno(err, -r, "mount_failed", "%s refuses option %s=%s", type,
-			    options[i], options[i + 1] == NULL ? "" : options[i + 1]);
+			return error_set_errno(err, -r, "mount_failed", "%s refuses option %s=%s",
+			    type, options[i], options[i + 1] == NULL ? "" : options[i + 1]);
 	}
 	int r = result(syscall(SYS_FSCONFIG, context, CONFIG_CREATE, NULL, NULL, 0));
 	if (r == 0)
 		r = result(syscall(SYS_FSMOUNT, context, FS_CLOEXEC, attrs));
 	if (r < 0)
-		return error_set_errno(err, -r, "mount_failed", "cannot create file system %s", type);
+		return error_set_errno(
+		    err, -r, "mount_failed", "cannot create file system %s", type);
 	return r;
 }
 

@@ -21,8 +21,9 @@
 #define FDS_MAX 16
 
 /* Capabilities that rf-init needs in its own user namespace until it drops them all. */
-static const int init_capabilities[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL, CAP_SETGID, CAP_SETUID,
-    CAP_SETPCAP, CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYS_CHROOT, CAP_SYS_RESOURCE};
+static const int init_capabilities[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL,
+    CAP_SETGID, CAP_SETUID, CAP_SETPCAP, CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYS_CHROOT,
+    CAP_SYS_RESOURCE};
 
 /* An exec by an id that the new user namespace does not map yet would lose every capability; ambient
  * ones survive it (capabilities(7)). */
@@ -75,7 +76,8 @@ child_main(void *data)
 	if (r == 0)
 		r = place_fds(spec->fds, spec->n_fds);
 	if (r == 0) {
-		(void)syscall(SYS_execveat, spec->program_fd, "", spec->argv, spec->envp, AT_EMPTY_PATH);
+		(void)syscall(
+		    SYS_execveat, spec->program_fd, "", spec->argv, spec->envp, AT_EMPTY_PATH);
 		r = -errno;
 	}
 	spec->exec_errno = -r;

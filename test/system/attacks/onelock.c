@@ -32,10 +32,11 @@ apply_seccomp(struct error *err)
 static int
 apply_landlock(struct error *err)
 {
-	_cleanup_json_ struct json *view = host_view(getuid(), getgid()), *evidence = json_new_object();
+	_cleanup_json_ struct json *view = host_view(getuid(), getgid()),
+				   *evidence = json_new_object();
 	int r = locks_landlock(view, evidence, err);
-	if (r < 0 && strcmp(err->code, "landlock_ineffective") == 0 && access("/.canary", F_OK) < 0 &&
-	    errno == ENOENT)
+	if (r < 0 && strcmp(err->code, "landlock_ineffective") == 0 &&
+	    access("/.canary", F_OK) < 0 && errno == ENOENT)
 		return 0;
 	return r;
 }
