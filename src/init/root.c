@@ -232,6 +232,12 @@ stage_workspace(struct root *root, int lower, int *ret_upper_fd)
 	if (r < 0)
 		return r;
 	int fd = mounts_create("overlay", options, MNT_NOSUID | MNT_NODEV, root->err);
+	if (fd == -EINVAL) {
+		/* The kernel does not let an ordinary user look below what was mounted there. */
+		(void)error_set(root->err, EINVAL, "bad_workspace",
+		    "the workspace cannot be staged: a file system is mounted below it");
+		error_remedy(root->err, "name a directory below which nothing is mounted");
+	}
 	r = fd < 0 ? fd : place(root, fd, PLAN_WORKSPACE + 1);
 	if (r < 0)
 		return r;

@@ -50,6 +50,17 @@ except OSError as e:
 else:
     print(n, 0)
 """
+HIDE_MEMORY = """
+import mmap, os
+held = []
+for i in range(100):
+    held.append(os.memfd_create("hidden"))
+    os.write(held[-1], b"x" * (1 << 20))
+    held.append(mmap.mmap(-1, 1 << 20, flags=mmap.MAP_SHARED))
+    held[-1].write(b"x" * (1 << 20))
+    held[-1].madvise(mmap.MADV_DONTNEED)
+print("held 200 MiB")
+"""
 EAT = "x = bytearray(160 << 20); print(len(x))"
 EAT_IN_CHILDREN = """
 import os, signal, sys, time
@@ -132,6 +143,16 @@ class Limits(Case):
         self.assertEqual((over["exit_code"], over["limit"]), (137, "memory"), over)
         good = self.json("--memory", "100MiB", "--", "/usr/bin/python3", "-c", EAT_IN_CHILDREN, "4")
         self.assertEqual(good["stdout"], "all live\n", good)
+
+    def test_memory_that_nobody_maps(self):
+        """SECURITY.md: only a control group sees it. Where there is none the receipt must not claim more."""
+        result = self.python("--memory", "64MiB", code=HIDE_MEMORY)
+        if self.has_memory_group():
+            self.assertEqual((result["exit_code"], result["limit"], result["stdout"]), (137, "memory", ""))
+        elif result["stdout"] == "held 200 MiB\n":
+            lock = next(l for l in result["receipt"]["locks"] if l["name"] == "memory-limit")
+            self.assertEqual((lock["strength"], lock["evidence"]), ("watched", "applied"))
+        self.assertEqual(self.python("--memory", "512MiB", code=HIDE_MEMORY)["stdout"], "held 200 MiB\n")
 
     def test_processes(self):
         count, why = self.python("--processes", "20", code=COUNT_FORKS)["stdout"].split()
