@@ -46,7 +46,7 @@ struct init {
 	uid_t init_uid, command_uid;
 	gid_t init_gid, command_gid;
 	bool change_ids;
-	int filter_fd, stdio[3], workspace_fd, upper_fd;
+	int filter_fd, stdio[3], workspace_fd, proc_fd, upper_fd;
 	struct json *evidence, *timing;
 	struct error err;
 	/* written by the command's process, which shares our memory until it executes */
@@ -172,21 +172,9 @@ forbid_nesting(struct init *init)
 	return 0;
 }
 
-/* The second lock on nested user namespaces, behind the filter: ours may have none below it. The file shows
- * and sets the limit of the user namespace that looks. Where a container keeps /proc/sys read-only the
- * filter stands alone. */
-static void
-refuse_nested(struct init *init)
-{
-	_cleanup_close_ int fd = open("/proc/sys/user/max_user_namespaces", O_WRONLY | O_CLOEXEC);
-	if (fd >= 0 && write(fd, "0", 1) == 1)
-		(void)json_set_bool(init->evidence, "no_nested_user_ns", true);
-}
-
 static int
 name_host(struct init *init)
 {
-	refuse_nested(init);
 	const char *name = json_get_str(init->view, "hostname", "sandbox");
 	if (sethostname(name, strlen(name)) < 0 || raise_loopback() < 0)
 		return error_set_errno(&init->err, errno, "sandbox_failed",
@@ -249,6 +237,10 @@ finish(struct init *init)
 	r = root_finish(&init->root, init->plan, init->workspace_fd, &init->upper_fd);
 	if (r < 0)
 		return r;
+	/* For the supervisor, which counts by it: everything in here, and nothing else. */
+	init->proc_fd = open("/proc", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+	if (init->proc_fd < 0)
+		return error_set_errno(&init->err, errno, "sandbox_failed", "cannot open /proc");
 	step_done(init, "root");
 	r = locks_landlock(init->view, init->evidence, &init->err);
 	if (r == 0)
@@ -276,8 +268,8 @@ send_ready(struct init *init)
 	_cleanup_json_ struct json *body = json_new_object();
 	(void)json_set(body, "evidence", TAKE_PTR(init->evidence));
 	(void)json_set(body, "timing", TAKE_PTR(init->timing));
-	return msg_send(
-	    init->control, INIT_READY, 0, body, &init->upper_fd, init->upper_fd >= 0 ? 1 : 0);
+	const int fds[] = {init->proc_fd, init->upper_fd};
+	return msg_send(init->control, INIT_READY, 0, body, fds, init->upper_fd >= 0 ? 2 : 1);
 }
 
 /* Waits for the word to execute. Anything else, or silence for ever, ends us. */
@@ -468,6 +460,7 @@ run(struct init *init)
 	for (int i = 0; i < 3; i++)
 		(void)close(init->stdio[i]);
 	(void)close(init->filter_fd);
+	(void)close(init->proc_fd);
 	if (init->upper_fd >= 0)
 		(void)close(init->upper_fd);
 	return supervise(init, command, child_events);
@@ -480,6 +473,7 @@ main(void)
 	    .view_msg = MSG_INIT,
 	    .plan_msg = MSG_INIT,
 	    .workspace_fd = -1,
+	    .proc_fd = -1,
 	    .upper_fd = -1,
 	    .filter_fd = -1,
 	    .stdio = {-1, -1, -1}};

@@ -8,7 +8,7 @@
  *                  "argv":[], "env":[], "program", "cwd", "fds":{"cgroups":N,"workspace":bool},
  *                  "filters":{"command":N,"init":N} (instructions, one after the other)}
  *                 fds: filters, stdin, stdout, stderr, cgroup entries…, workspace mount?
- * INIT_READY ←    {"evidence":{…},"timing":[…]}; fds: upper directory?
+ * INIT_READY ←    {"evidence":{…},"timing":[…]}; fds: its /proc, upper directory?
  * INIT_GO →       {}: execute
  * INIT_FAILED ←   {"error":{…}} before GO; rf-init then ends
  * INIT_RUNNING ←  {"errno":0} or why the exec failed

@@ -239,7 +239,7 @@ sandbox_spawn(struct sandbox_host *host, const char *id, struct sandbox **ret, s
 	if (sandbox == NULL)
 		return error_set(err, ENOMEM, "no_memory", "out of memory");
 	sandbox->host = host;
-	sandbox->pidfd = sandbox->control = -1;
+	sandbox->pidfd = sandbox->control = sandbox->proc_fd = -1;
 	(void)snprintf(sandbox->id, sizeof(sandbox->id), "%s", id);
 	int r = choose_ids(sandbox, err);
 	if (r == 0)
@@ -444,66 +444,9 @@ sandbox_free(struct sandbox *sandbox)
 		(void)close(sandbox->control);
 	if (sandbox->pidfd >= 0)
 		(void)close(sandbox->pidfd);
+	if (sandbox->proc_fd >= 0)
+		(void)close(sandbox->proc_fd);
 	sandbox->group = cgroup_give_back(sandbox->group);
 	free(sandbox);
 	return NULL;
-}
-
-/* ---- sampling ---- */
-
-static ssize_t
-read_process(pid_t pid, const char *name, char *text, size_t size)
-{
-	char path[64];
-	(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
-	if (n >= 0)
-		text[n] = 0;
-	return n;
-}
-
-static void
-sample_one(pid_t pid, struct sandbox_sample *sample)
-{
-	char text[1024];
-	long long resident = 0;
-	unsigned long long user = 0, system = 0;
-	if (read_process(pid, "statm", text, sizeof(text)) > 0 &&
-	    sscanf(text, "%*s %lld", &resident) == 1)
-		sample->resident_bytes += resident * sysconf(_SC_PAGESIZE);
-	const char *after_name;
-	if (read_process(pid, "stat", text, sizeof(text)) > 0 &&
-	    (after_name = strrchr(text, ')')) != NULL &&
-	    sscanf(after_name + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user,
-		&system) == 2)
-		sample->cpu_ms +=
-		    (int64_t)((user + system) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK));
-	sample->processes++;
-}
-
-static void
-sample_children(pid_t pid, struct sandbox_sample *sample, unsigned depth)
-{
-	char list[8192], path[32];
-	(void)snprintf(path, sizeof(path), "task/%d/children", (int)pid);
-	if (depth > 64 || sample->processes > 8192 ||
-	    read_process(pid, path, list, sizeof(list)) <= 0)
-		return;
-	for (char *at = list; *at != 0;) {
-		char *end;
-		long child = strtol(at, &end, 10);
-		if (end == at)
-			break;
-		sample_one((pid_t)child, sample);
-		sample_children((pid_t)child, sample, depth + 1);
-		at = end + strspn(end, " ");
-	}
-}
-
-void
-sandbox_sample(const struct sandbox *sandbox, struct sandbox_sample *ret)
-{
-	*ret = (struct sandbox_sample){0};
-	sample_children(sandbox->pid, ret, 0);
 }

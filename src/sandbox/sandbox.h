@@ -35,6 +35,7 @@ struct sandbox {
 	pid_t pid;                   /* of rf-init, in our pid namespace */
 	int pidfd;                   /* owned */
 	int control;                 /* owned: socket to rf-init */
+	int proc_fd;                 /* owned: its /proc, once it is ready; or -1 */
 	struct cgroup *group;        /* owned; NULL where the host has none */
 	uid_t init_uid, command_uid; /* as the host sees them */
 	uid_t inner_init_uid, inner_uid;
@@ -74,4 +75,5 @@ struct sandbox_sample {
 	int64_t cpu_ms;
 	int64_t processes;
 };
-void sandbox_sample(const struct sandbox *sandbox, struct sandbox_sample *ret);
+/* 0 or -errno: then nothing is known, and the caller must not go on without. sample.c says what it misses. */
+int sandbox_sample(const struct sandbox *sandbox, struct sandbox_sample *ret) MUST_CHECK;

@@ -138,8 +138,6 @@ receipt_make(const struct sandbox *sandbox, const struct json *config, const str
 		    (long long)json_get_int(evidence, "landlock_abi", 0));
 		add_lock(locks, "landlock", text, NULL, "probe");
 	}
-	if (json_get_bool(evidence, "no_nested_user_ns", false))
-		add_lock(locks, "no-nested-user-ns", NULL, NULL, "applied");
 	if (json_get_int(evidence, "no_new_privs", 0) == 1)
 		add_lock(locks, "no-new-privs", NULL, NULL, "kernel");
 	if (strcmp(json_get_str(evidence, "capabilities", ""), "none") == 0)

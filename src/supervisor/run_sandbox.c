@@ -31,7 +31,10 @@ on_sample(struct timer *timer, void *data)
 	struct sandbox_sample now;
 	(void)timer;
 	run->sample = NULL;
-	sandbox_sample(run->sandbox, &now);
+	if (sandbox_sample(run->sandbox, &now) < 0) {
+		run_fail_with(run, EIO, "sandbox_failed", "what the sandbox uses cannot be seen");
+		return;
+	}
 	run->peak_bytes = MAX(run->peak_bytes, now.resident_bytes);
 	int64_t memory = json_get_int(limits, "memory_bytes", 0);
 	int64_t cpu_ms = json_get_int(limits, "cpu_time_ms", 0);
@@ -107,7 +110,8 @@ on_ready(struct run *run, struct msg *m)
 	const struct json *timing = json_get(m->body, "timing");
 	for (size_t i = 0; i < json_len(timing); i++)
 		(void)json_push(run->timing, json_copy(json_at(timing, i)));
-	run->upper_fd = msg_take_fd(m, 0);
+	run->sandbox->proc_fd = msg_take_fd(m, 0);
+	run->upper_fd = msg_take_fd(m, 1);
 	run->receipt =
 	    receipt_make(run->sandbox, run->config, json_get(m->body, "evidence"), run->task);
 	if (run->receipt == NULL) {

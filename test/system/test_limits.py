@@ -61,6 +61,28 @@ for i in range(100):
     held[-1].madvise(mmap.MADV_DONTNEED)
 print("held 200 MiB")
 """
+EAT_BY_THREADS = """
+import os, sys, threading, time
+def fork():
+    if os.fork() == 0:
+        x = bytearray(int(sys.argv[1]) << 20)
+        time.sleep(2)
+        os._exit(0)
+    time.sleep(2)
+threads = [threading.Thread(target=fork) for _ in range(4)]
+for t in threads: t.start()
+for t in threads: t.join()
+print("all lived")
+"""
+BURN_IN_CHILDREN = """
+import os, sys, time
+for i in range(int(sys.argv[1])):
+    if os.fork() == 0:
+        while time.process_time() < 0.03: pass
+        os._exit(0)
+    os.wait()
+print("all lived")
+"""
 EAT = "x = bytearray(160 << 20); print(len(x))"
 EAT_IN_CHILDREN = """
 import os, signal, sys, time
@@ -143,6 +165,19 @@ class Limits(Case):
         self.assertEqual((over["exit_code"], over["limit"]), (137, "memory"), over)
         good = self.json("--memory", "100MiB", "--", "/usr/bin/python3", "-c", EAT_IN_CHILDREN, "4")
         self.assertEqual(good["stdout"], "all live\n", good)
+
+    def test_memory_of_what_threads_forked(self):
+        """What a thread other than the first forks is no child of its process in /proc/PID/task/PID/children."""
+        over = self.json("--memory", "100MiB", "--", "/usr/bin/python3", "-c", EAT_BY_THREADS, "60")
+        self.assertEqual(over["limit"], "memory", over)
+        good = self.json("--memory", "100MiB", "--", "/usr/bin/python3", "-c", EAT_BY_THREADS, "4")
+        self.assertEqual(good["stdout"], "all lived\n", good)
+
+    def test_processor_time_of_short_lived_children(self):
+        over = self.json("--cpu-time", "300ms", "--", "/usr/bin/python3", "-c", BURN_IN_CHILDREN, "1000000")
+        self.assertEqual((over["exit_code"], over["limit"]), (124, "cpu_time"))
+        good = self.json("--cpu-time", "20s", "--", "/usr/bin/python3", "-c", BURN_IN_CHILDREN, "5")
+        self.assertEqual(good["stdout"], "all lived\n")
 
     def test_memory_that_nobody_maps(self):
         """SECURITY.md: only a control group sees it. Where there is none the receipt must not claim more."""
@@ -353,6 +388,32 @@ class Workspaces(Case):
             for attempt, outcome in outcomes.items():
                 self.assertEqual(outcome.get("errno"), "EACCES", (mode, attempt, outcome))
         self.assertEqual(os.stat(path).st_uid, 4002)
+
+    def test_a_workspace_that_is_replaced_meanwhile_is_not_the_one_that_is_shown(self):
+        """Replaced after the caller opened it, while the decision is awaited."""
+        other = self.ring.make_directory("other")
+        with open(os.path.join(other, "canary"), "w") as f:
+            f.write("canary\n")
+        self.ring.run("--", "/usr/bin/true")
+        arbiter = self.ring.programs()["rf-arbiter"]
+        os.kill(arbiter, signal.SIGSTOP)
+        try:
+            p = self.ring.start("run", "--policy", self.direct, "--workspace", self.workspace + ":direct", "--",
+                                "/usr/bin/ls", "-A", "/workspace")
+            wait_until(lambda: json.loads(self.ring.cli("status", "--json").stdout).get("sandboxes"), "it is asked for")
+            os.rename(self.workspace, self.workspace + ".old")
+            os.rename(other, self.workspace)
+        finally:
+            os.kill(arbiter, signal.SIGCONT)
+        out, err = p.communicate(timeout=TIMEOUT)
+        self.assertEqual(out, b"", err)
+        if self.mode == "root":
+            self.assertEqual(p.returncode, 0, err)  # what the caller opened, wherever it is now
+        else:
+            self.assertEqual(p.returncode, 125)
+            self.assertIn(b"was replaced", err)
+        again = self.ring.run("--policy", self.direct, "--workspace", self.workspace + ":direct", "--", "/usr/bin/ls")
+        self.assertEqual(again.stdout, b"canary\n", again.stderr)  # the control
 
     def test_the_state_directory_is_never_in_a_workspace(self):
         """Else a rootless command reaches our sockets with the uid that they trust."""

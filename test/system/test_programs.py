@@ -158,7 +158,7 @@ class Programs:
         state = os.path.realpath(self.ring.state)
         for fd, target in descriptors(self.pid["rf-supervisor"]).items():
             fine = target.startswith(("socket:", "anon_inode:", "pipe:", "/sys/fs/cgroup", state, "/memfd:filter",
-                                      "/proc/")) or target in ("/dev/null", os.path.join(BIN, "rf-init"))
+                                      "/proc")) or target in ("/dev/null", os.path.join(BIN, "rf-init"))
             self.assertTrue(fine, f"rf-supervisor holds {fd} → {target}")
 
     def test_init_is_pid_1_of_its_own_namespace_and_deaf(self):
