@@ -36,11 +36,12 @@ check:
 	@$(MAKE) --no-print-directory all
 	@$(RUN_TESTS) $(BUILD) lint unit system
 
-check-long: all
+# Two summaries: the sanitizers' and, last, that of everything else.
+check-long:
 	@tools/deps.sh build check long
-	@tools/lint_long.sh
-	@$(MAKE) --no-print-directory asan
-	@$(RUN_TESTS) $(BUILD) lint unit system long
+	@$(MAKE) --no-print-directory all
+	@status=0; $(MAKE) --no-print-directory asan || status=1; \
+		$(RUN_TESTS) $(BUILD) lint unit system long || status=1; exit $$status
 
 lint: all
 	@tools/deps.sh build check long

@@ -438,7 +438,7 @@ approve(struct client *client, const struct msg *m, struct seen *seen, struct er
 	int r = review_find(arbiter, m, seen, &action, err);
 	if (r == 0)
 		r = approve_allowed(client, seen, m, &role, err);
-	if (r < 0)
+	if (r != 0)
 		return r;
 	struct store_approval approval = {
 	    .role = role,
