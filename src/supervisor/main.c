@@ -21,6 +21,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "base/log.h"
 #include "ipc/messages.h"
@@ -120,6 +121,16 @@ on_signal(struct watch *watch, uint32_t events, void *data)
 	clients_consider_idle(s);
 }
 
+/* Every signal at its default, also those that a C library keeps for itself and will not touch: what a
+ * caller ignores would otherwise be ignored in every sandbox. */
+static void
+reset_signals(void)
+{
+	static const uint64_t by_default[4]; /* the kernel's struct sigaction, all zero */
+	for (int number = 1; number <= 64; number++)
+		(void)syscall(SYS_rt_sigaction, number, by_default, NULL, sizeof(uint64_t));
+}
+
 static int
 watch_signals(struct supervisor *s)
 {
@@ -211,6 +222,7 @@ main(int argc, char **argv)
 	struct stat st;
 	log_program("rf-supervisor");
 	umask(022);
+	reset_signals();
 	int first =
 	    fstat(SPAWN_SUPERVISOR, &st) == 0 && S_ISSOCK(st.st_mode) ? SPAWN_SUPERVISOR : -1;
 	if (first >= 0)
