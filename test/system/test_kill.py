@@ -347,7 +347,8 @@ class FullState:
         if verify:
             self.assertEqual(self.ring.cli("stop").returncode, 0)
             r = self.ring.cli("audit", "verify")
-            self.assertEqual(r.returncode, 0, r.stdout + r.stderr)
+            log = f"/proc/{self.holder.pid}/root{self.ring.state}/run/log"
+            self.assertEqual(r.returncode, 0, (r.stdout + r.stderr).decode() + file_text(log))
 
     def test_full_from_the_start(self):
         filler = self.fill()
