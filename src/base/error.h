@@ -26,13 +26,12 @@ void error_remedy(struct error *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 #ifdef __clang_analyzer__
 /* The analyzer looks at one file at a time: tell it that these return a negative number. */
-#define error_negative_(fn, err, errnum, ...)        \
-	({                                           \
-		int errnum_ = (errnum);              \
-		if (errnum_ <= 0)                    \
-			abort();                     \
-		(void)fn(err, errnum_, __VA_ARGS__); \
-		-errnum_;                            \
+#define error_negative_(fn, err, errnum, ...)               \
+	({                                                  \
+		int result_ = fn(err, errnum, __VA_ARGS__); \
+		if (result_ >= 0)                           \
+			abort();                            \
+		result_;                                    \
 	})
 #define error_set(err, errnum, ...) error_negative_(error_set, err, errnum, __VA_ARGS__)
 #define error_set_errno(err, errnum, ...) error_negative_(error_set_errno, err, errnum, __VA_ARGS__)
