@@ -1,7 +1,10 @@
 /* `ringfence kill | tasks | status | start | stop`: people's hand on what runs. */
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include "cli/cli.h"
@@ -109,6 +112,54 @@ print_killed(const struct arguments *a, const struct json *body, const char *wha
 	return say_out(&out);
 }
 
+/* Whether the supervisor at the other end of FD is gone within TIMEOUT_MS. */
+static bool
+is_gone(int fd, int timeout_ms)
+{
+	struct pollfd gone = {.fd = fd, .events = POLLIN};
+	char byte;
+	return poll(&gone, 1, timeout_ms) > 0 && recv(fd, &byte, 1, MSG_DONTWAIT | MSG_PEEK) <= 0;
+}
+
+/* Where the arbiter gives no answer, the kill still has to come: rf-supervisor ends, and with it every
+ * sandbox. It is told to leave first; one that cannot hear is killed. 0 or a negative errno. */
+static int
+kill_supervisor(struct error *err)
+{
+	struct connection c = CONNECTION_INIT;
+	uid_t uid;
+	gid_t gid;
+	pid_t pid = 0;
+	int r = connect_supervisor(CONNECT_JOIN, &c, err);
+	if (r == 0 && (r = msg_peer(c.fd, &uid, &gid, &pid)) == 0 && kill(pid, SIGTERM) < 0)
+		r = -errno;
+	if (r == 0 && !is_gone(c.fd, 1000)) {
+		(void)kill(pid, SIGKILL);
+		r = is_gone(c.fd, 2000) ? 0 : -ETIMEDOUT;
+	}
+	connect_done(&c);
+	if (r < 0 && err->code[0] == 0)
+		return error_set_errno(err, -r, "not_killed", "cannot end rf-supervisor");
+	return r;
+}
+
+/* `kill all` when the arbiter was silent. */
+static int
+kill_without_arbiter(const struct arguments *a)
+{
+	struct error err = {0};
+	int r = kill_supervisor(&err);
+	if (r < 0)
+		return fail(&err);
+	if (a->json) {
+		_cleanup_json_ struct json *body = json_new_object();
+		(void)json_set_bool(body, "without_arbiter", true);
+		return say_json(body);
+	}
+	say("rf-arbiter did not answer; rf-supervisor was ended, and with it every sandbox");
+	return 0;
+}
+
 int
 cmd_kill(int argc, char **argv)
 {
@@ -130,8 +181,10 @@ cmd_kill(int argc, char **argv)
 		(void)json_set_str(body, "task", a.operands[1]);
 	struct msg reply = MSG_INIT;
 	struct error err = {0};
-	r = ask_program("arbiter", MSG_KILL, body, 10000, &reply, &err);
-	if (r == -ENOTCONN && all) {
+	r = ask_program("arbiter", MSG_KILL, body, all ? 1500 : 10000, &reply, &err);
+	if (r == -ETIMEDOUT && all) {
+		r = kill_without_arbiter(&a);
+	} else if (r == -ENOTCONN && all) {
 		_cleanup_json_ struct json *none = json_new_object();
 		(void)json_set_int(none, "count", 0);
 		(void)json_set(none, "tasks", json_new_array());
