@@ -247,6 +247,22 @@ class Stopped(Case):
             kill(pid, signal.SIGCONT)
         self.nothing_is_left()
 
+    def test_kill_all_needs_no_arbiter_that_answers(self):
+        for also in ([], ["rf-supervisor"]):
+            with self.subTest(also_stopped=also):
+                p = self.run_established()
+                stopped = [self.ring.programs()[name] for name in ["rf-arbiter", *also]]
+                for pid in stopped:
+                    kill(pid, signal.SIGSTOP)
+                    self.addCleanup(kill, pid, signal.SIGCONT)
+                answer = self.ring.cli("kill", "all")
+                self.assertEqual(answer.returncode, 0, answer.stderr)
+                self.assertIn(b"did not answer", answer.stderr)
+                wait_until(lambda: self.inside() == [], "every sandbox ended")
+                self.assertEqual(self.ended(p)[0], 125)
+                for pid in stopped:
+                    kill(pid, signal.SIGCONT)
+
     def stays_pending_or_ends(self, p):
         """The kill is under way: its new epoch is on disk, whether or not anything has ended yet."""
         epoch = os.path.join(self.ring.state, "arbiter", "epoch")
