@@ -31,7 +31,7 @@ def cases_of(output, ok):
     cmocka_skipped = re.findall(r"^\[  SKIPPED \] (\d+) test\(s\)", output, re.M)
     skipped += sum(map(int, cmocka_skipped))
     for match in re.finditer(r"^Ran (\d+) tests? in [^\n]*\n+(OK|FAILED)([^\n]*)", output, re.M):
-        counts = {key: int(n) for key, n in re.findall(r"([\w ]+)=(\d+)", match.group(3))}
+        counts = {key.strip(): int(n) for key, n in re.findall(r"([\w ]+)=(\d+)", match.group(3))}
         bad = counts.get("failures", 0) + counts.get("errors", 0)
         bad += counts.get("unexpected successes", 0)
         left = counts.get("skipped", 0)
