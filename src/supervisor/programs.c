@@ -21,6 +21,8 @@
 #include "sys/process.h"
 
 #define RESTARTS_MAX 5
+#define LEAVE_MS 3000
+#define LEDGER_LEAVE_MS 10000 /* it still syncs and signs, on a disk that may be busy */
 #define RESTARTS_WINDOW_NS 10000000000LL
 
 static int
@@ -242,7 +244,7 @@ programs_stop(struct supervisor *s)
 		if (sibling->pidfd < 0)
 			continue;
 		struct pollfd wait = {.fd = sibling->pidfd, .events = POLLIN};
-		if (poll(&wait, 1, 3000) <= 0)
+		if (poll(&wait, 1, sibling == &s->ledger ? LEDGER_LEAVE_MS : LEAVE_MS) <= 0)
 			log_event(LOG_WARNING, "slow-to-leave", "program", sibling->name, NULL);
 		(void)process_signal(sibling->pidfd, SIGKILL);
 		(void)process_reap(sibling->pidfd, true, NULL);

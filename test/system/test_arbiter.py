@@ -41,7 +41,7 @@ rules:
     owner: platform
     allow: file
     operations: [commit]
-    paths: [/work/**]
+    paths: [/project/**]
 """
 
 
@@ -97,7 +97,7 @@ class Deciding(Case):
 
     def test_what_no_rule_allows_is_denied_and_cannot_be_claimed(self):
         a = self.arbiter()
-        v = a.verdict(commit_action("/work/a"), "isolated")
+        v = a.verdict(commit_action("/project/a"), "isolated")
         self.assertEqual(v["state"], "denied")
         self.assertNotIn("sandbox", v)
         self.assertEqual(a.ledger.wait_for("decision")["data"]["state"], "denied")
@@ -132,7 +132,7 @@ class Deciding(Case):
 
     def test_an_effect_outside_the_sandbox_is_on_disk_before_its_claim(self):
         a = self.arbiter()
-        v = a.verdict(commit_action("/work/a"), rules())
+        v = a.verdict(commit_action("/project/a"), rules())
         self.assertEqual(v["state"], "approved")
         self.assertTrue(a.ledger.wait_for("decision")["durable"])
         a.supervisor.expect(CLAIMED, a.claim(v))
@@ -166,12 +166,12 @@ class Deciding(Case):
 
     def test_what_the_sender_says_about_first_seen_is_not_believed(self):
         a = self.arbiter()
-        v = a.verdict(commit_action("/work/a", facts={"first_seen": False}), rules())
+        v = a.verdict(commit_action("/project/a", facts={"first_seen": False}), rules())
         names = [p["name"] for p in v["decision"]["risk"]["parts"]]
         self.assertIn("first-seen", names)
         a.supervisor.expect(CLAIMED, a.claim(v))
         a.settle(v)
-        v = a.verdict(commit_action("/work/a", facts={"first_seen": True}), rules())
+        v = a.verdict(commit_action("/project/a", facts={"first_seen": True}), rules())
         names = [p["name"] for p in v["decision"]["risk"]["parts"]]
         self.assertNotIn("first-seen", names)
 
@@ -532,7 +532,7 @@ class Crashing(Case):
 
     def test_a_commit_whose_arbiter_died_is_unknown(self):
         a = self.arbiter()
-        v = a.verdict(commit_action("/work/a"), rules())
+        v = a.verdict(commit_action("/project/a"), rules())
         a.supervisor.expect(CLAIMED, a.claim(v))
         a.kill()
         a.restart()
