@@ -47,6 +47,7 @@ struct session {
 	bool said_anything;     /* something beyond the request was sent */
 	bool stopped;           /* MSG_STOP was sent */
 	unsigned retries;
+	bool lost;    /* the supervisor is gone: the dying sandbox must not hear "no more input" */
 	bool abandon; /* leave now, whatever is still to come */
 };
 
@@ -383,6 +384,7 @@ on_lost(struct session *s, int r)
 		error_remedy(&err, "see run/log in the state directory");
 	}
 	end_with_error(s, &err);
+	s->lost = true;
 	s->abandon = s->result->started == NULL;
 }
 
@@ -429,7 +431,8 @@ serve(struct session *s, struct error *err)
 	while (!s->abandon) {
 		bool ended = s->phase == ENDED;
 		if (ended) {
-			relay_close_input(&s->relay);
+			if (!s->lost)
+				relay_close_input(&s->relay);
 			s->relay.limit = MAX(s->relay.limit, (int64_t)0);
 			if (relay_finished(&s->relay))
 				break;
