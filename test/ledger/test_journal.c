@@ -201,6 +201,34 @@ a_failed_write_leaves_no_part_of_the_batch_and_ends_the_journal(void **state)
 }
 
 static void
+a_ledger_that_could_not_name_itself_stays_empty(void **state)
+{
+	struct error err;
+	struct rlimit old, small;
+	struct journal *j = open_journal(*state);
+	char data[2000], first[400] = "";
+	(void)snprintf(data, sizeof(data), "{\"x\":\"%01900d\"}", 1);
+	(void)add(j, data); /* in one batch with the first record, and too much with it */
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	small = (struct rlimit){.rlim_cur = 1000, .rlim_max = old.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	assert_int_equal(journal_write(j, &err), -EFBIG);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	journal_free(j);
+	/* There was room for the record that says why, but it may not be the first. */
+	assert_int_equal(segment_size(*state), 0);
+	j = open_journal(*state);
+	assert_int_equal(journal_write(j, &err), 0);
+	journal_free(j);
+	const struct fixture *f = *state;
+	int fd = openat(f->dir, "00000000.jsonl", O_RDONLY | O_CLOEXEC);
+	assert_true(read(fd, first, sizeof(first) - 1) > 0);
+	(void)close(fd);
+	assert_non_null(strstr(first, "\"event\":\"genesis\""));
+}
+
+static void
 names_that_are_refused_leave_the_batch_as_it_was(void **state)
 {
 	struct error err;
@@ -245,6 +273,7 @@ main(void)
 	    TEST(a_torn_end_of_any_length_is_cut),
 	    TEST(an_end_longer_than_any_crash_leaves_is_not_cut),
 	    TEST(a_failed_write_leaves_no_part_of_the_batch_and_ends_the_journal),
+	    TEST(a_ledger_that_could_not_name_itself_stays_empty),
 	    TEST(names_that_are_refused_leave_the_batch_as_it_was),
 	    TEST(a_note_that_was_left_unfinished_is_cut_before_the_next),
 	};
