@@ -64,15 +64,13 @@ journal_failed(const struct journal *j, struct error *err)
 }
 
 /* Says in the ledger itself why it ends here, in the room that the cut gave back. Best effort: the
- * ledger has failed already. A ledger whose first record could not be written stays empty: the first
- * must be the one that names it. */
+ * ledger has failed already. Not for a ledger whose first record could not be written: the first must
+ * be the one that names it. */
 static void
 write_last_words(struct journal *j)
 {
 	_cleanup_buf_ struct buf line;
 	char text[700], data[1600];
-	if (j->committed.seq == 0)
-		return;
 	log_escape(j->why.message, strlen(j->why.message), text, sizeof(text));
 	struct buf quoted;
 	buf_init(&quoted, sizeof(data));
@@ -106,7 +104,8 @@ fail_write(struct journal *j, int error, struct error *err)
 	    error == -ENOSPC ? "free space where the state directory is, then try again"
 			     : "look at the disk of the state directory, then try again");
 	journal_fail(j, -error, &why);
-	write_last_words(j);
+	if (j->committed.seq > 0)
+		write_last_words(j);
 	return journal_failed(j, err);
 }
 
