@@ -11,6 +11,7 @@
 #include "base/uuid.h"
 #include "ipc/messages.h"
 #include "supervisor/supervisor.h"
+#include "supervisor/verdict.h"
 
 #define PATHS_BYTES_MAX (48 * 1024) /* of paths in one action record */
 
@@ -168,19 +169,11 @@ commit_on_client_closed(struct conn *conn)
 }
 
 static void
-forward_held(struct commit *commit, struct msg *m)
+forward_held(struct commit *commit, const struct msg *m)
 {
-	const struct json *decision = json_get(m->body, "decision");
 	struct json *held = json_new_object();
-	static const char *const copied[] = {"action_id", "review_id", "expires_at"};
-	for (size_t i = 0; i < ARRAY_LEN(copied); i++)
-		(void)json_set(held, copied[i], json_copy(json_get(m->body, copied[i])));
-	(void)json_set_str(held, "rule", json_get_str(decision, "rule", ""));
-	const struct json *approvals = json_get(json_get(decision, "review"), "approvals");
-	(void)json_set(
-	    held, "approvals", approvals == NULL ? json_new_array() : json_copy(approvals));
-	const struct json *risk = json_get(decision, "risk");
-	(void)json_set(held, "risk", risk == NULL ? json_new_object() : json_copy(risk));
+	(void)json_set_str(held, "action_id", commit->action_id);
+	verdict_add_held(held, m->body);
 	(void)conn_send_take(commit->client, MSG_HELD, commit->client_serial, held);
 }
 
@@ -188,13 +181,7 @@ static void
 forward_refusal(struct commit *commit, const struct msg *m, const char *state)
 {
 	struct error err;
-	const struct json *decision = json_get(m->body, "decision");
-	const char *comment = json_get_str(m->body, "comment", NULL);
-	(void)error_set(&err, EACCES, state, "%s: %s", state,
-	    comment != NULL ? comment : json_get_str(decision, "reason", "no reason given"));
-	const char *needed = json_get_str(decision, "needed", "");
-	if (needed[0] != 0)
-		error_remedy(&err, "%s", needed);
+	verdict_explain_refusal(m->body, state, &err);
 	refuse(commit, &err);
 }
 

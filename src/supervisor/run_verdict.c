@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "ipc/messages.h"
 #include "supervisor/run.h"
+#include "supervisor/verdict.h"
 
 /* ---- PROPOSED ---- */
 
@@ -89,41 +90,18 @@ on_approved(struct run *run, struct msg *m)
 static void
 on_reviewing(struct run *run, const struct msg *m)
 {
-	const struct json *decision = json_get(m->body, "decision");
+	if (run->client == NULL)
+		return;
 	struct json *held = run_body(run);
-	static const char *const copied[] = {"review_id", "expires_at"};
-	for (size_t i = 0; i < ARRAY_LEN(copied); i++)
-		(void)json_set(held, copied[i], json_copy(json_get(m->body, copied[i])));
-	(void)json_set_str(held, "rule", json_get_str(decision, "rule", ""));
-	const struct json *approvals = json_get(json_get(decision, "review"), "approvals");
-	(void)json_set(
-	    held, "approvals", approvals == NULL ? json_new_array() : json_copy(approvals));
-	const struct json *risk = json_get(decision, "risk");
-	(void)json_set(held, "risk", risk == NULL ? json_new_object() : json_copy(risk));
-	if (run->client != NULL)
-		(void)conn_send_take(run->client, MSG_HELD, run->client_serial, held);
-	else
-		json_free(held);
+	verdict_add_held(held, m->body);
+	(void)conn_send_take(run->client, MSG_HELD, run->client_serial, held);
 }
 
 static void
 on_refused(struct run *run, const struct msg *m, const char *state)
 {
 	struct error err;
-	const struct json *decision = json_get(m->body, "decision");
-	const char *comment = json_get_str(m->body, "comment", NULL);
-	const char *reason = json_get_str(decision, "reason", "");
-	const char *needed = json_get_str(decision, "needed", "");
-	if (strcmp(state, "rejected") == 0)
-		(void)error_set(&err, EACCES, state, "denied by reviewer%s%s",
-		    comment == NULL ? "" : ": ", comment == NULL ? "" : comment);
-	else
-		(void)error_set(&err, EACCES, state, "%s: %s", state,
-		    comment != NULL ? comment
-			: reason[0] ? reason
-				    : "no reason given");
-	if (needed[0] != 0)
-		error_remedy(&err, "%s", needed);
+	verdict_explain_refusal(m->body, state, &err);
 	run->settled = true; /* the arbiter has closed it already */
 	run_fail(run, &err);
 }

@@ -3,7 +3,7 @@
  *   main.c      start and leave              programs.c  rf-arbiter, rf-ledger: start, restart
  *   clients.c   what the CLI may ask         run.c       one run, from request to result
  *   receipt.c   evidence → receipt, floor    commit.c    letting a staged workspace out
- *   spare.c     the next sandbox, begun ahead */
+ *   spare.c     the next sandbox, begun ahead     verdict.c   what a verdict means to a client */
 #pragma once
 
 #include <stdbool.h>
