@@ -2,18 +2,29 @@
  * hold. rf-init trusts it; nothing that the agent controls is interpreted here beyond being copied.
  *
  * INIT_VIEW →     {"ids":{"init","command","init_group","command_group","groups":bool}, "hostname",
- *                  "skeleton", "binds":[{"from","to","file":bool}]}: what needs no policy
+ *                  "skeleton", "binds":[{"from","to","file":bool,"noexec"?:bool}],
+ *                  "noexec"?:bool (what is writable is mounted so),
+ *                  "rules"?:[{"path","execute":bool}] (Landlock's, instead of one for each bind)}:
+ *                 what needs no plan
  * INIT_PLAN →     {"scratch":{"bytes","inodes"}, "workspace":{"mode","path","dev","ino"}?,
- *                  "rlimits":{"open_files","processes","file_bytes","data_bytes","cpu_s"},
- *                  "argv":[], "env":[], "program", "cwd", "fds":{"cgroups":N,"workspace":bool},
- *                  "filters":{"command":N,"init":N} (instructions, one after the other)}
- *                 fds: filters, stdin, stdout, stderr, cgroup entries…, workspace mount?
- * INIT_READY ←    {"evidence":{…},"timing":[…]}; fds: its /proc, upper directory?
- * INIT_GO →       {}: execute
+ *                  "rlimits":{"open_files","processes","file_bytes","data_bytes"},
+ *                  "fds":{"cgroups":N,"workspace":bool},
+ *                  "filters":{"command":[AT,LENGTH],"init":[AT,LENGTH]} (instructions of the file)}
+ *                 fds: filters, cgroup entries…, workspace mount?
+ * INIT_READY ←    {"evidence":{…},"timing":[…]}; fds: its /proc, scratch, upper directory?
+ *                 A process with every lock applied now waits for what to execute.
+ * INIT_GO →       {"command":N,"argv":[],"env":[],"program","cwd","cpu_s"?,"file_bytes"?,
+ *                  "tty"?:{"rows","cols"}}; fds: stdin, stdout, stderr, or none with "tty".
+ *                 That process executes it. Its end is the sandbox's.
+ * INIT_STAY →     {}: no command; from now on INIT_EXEC and INIT_OPEN, until the end of file
+ * INIT_EXEC →     as INIT_GO, any number of times, under the same locks
+ * INIT_OPEN →     {"path","how","mode"}, with a serial; ← INIT_OPENED {"errno"?}, fds: [file]: opened
+ *                 by a process that is what a command is
  * INIT_FAILED ←   {"error":{…}} before GO; rf-init then ends
- * INIT_RUNNING ←  {"errno":0} or why the exec failed
- * INIT_EXITED ←   {"code"|"signal","usage":{…}}; rf-init then ends, and with it every process
- * INIT_SIGNAL →   {"signal"} */
+ * INIT_RUNNING ←  {"command","errno":0 or why the exec failed,"error"?,"pid"}; fds: [terminal's master]
+ * INIT_EXITED ←   {"command","code"|"signal","usage":{…}}; after GO rf-init then ends, and with it every
+ *                 process
+ * INIT_SIGNAL →   {"signal","command"? (its process group; absent: every process)} */
 #pragma once
 
 enum init_msg {
@@ -25,6 +36,10 @@ enum init_msg {
 	INIT_RUNNING,
 	INIT_EXITED,
 	INIT_SIGNAL,
+	INIT_STAY,
+	INIT_EXEC,
+	INIT_OPEN,
+	INIT_OPENED,
 };
 
 #define PLAN_CONTROL_FD 3
