@@ -81,7 +81,9 @@ struct json *decision_to_json(const struct decision *decision);
  * {"tier","root","executables","workspace","exec_gate",
  *  "limits":{"cpu_millis","memory_bytes","processes","disk_bytes","wall_ms","cpu_time_ms",
  *            "output_bytes","open_files","network_bytes_per_s"},
- *  "floor":[{"term":"memory-limit","strength":"cgroup"},…]}   (strength absent: any) */
+ *  "floor":[{"term":"memory-limit","strength":"cgroup"},…]  (strength absent: any),
+ *  "programs":["/usr/bin/git",…]}  (only with executables: listed: the absolute paths that exec rules
+ * allow or send to review, as written, sorted, each once) */
 struct json *policy_sandbox(const struct policy *policy);
 /* Budgets: {"calls_per_task":N,…} as the policy sets them; owned. */
 struct json *policy_budgets(const struct policy *policy);

@@ -55,6 +55,43 @@ floor_json(const struct terms *floor)
 	return v;
 }
 
+static bool
+lists_executables(const struct sandbox *s)
+{
+	return s->executables == EXECUTABLES_LISTED;
+}
+
+static int
+compare_texts(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The programs that exec rules name, allowed or reviewed: sorted, each once; owned. */
+static struct json *
+programs_json(const struct policy *policy)
+{
+	size_t n = 0, at = 0;
+	for (size_t i = 0; i < policy->n_rules; i++)
+		n += policy->rules[i].programs.n;
+	_cleanup_free_ const char **names = calloc(n + 1, sizeof(*names));
+	if (names == NULL)
+		return NULL;
+	for (size_t i = 0; i < policy->n_rules; i++) {
+		const struct rule *rule = &policy->rules[i];
+		if (rule->kind != ACTION_EXEC || rule->effect == VERDICT_DENY)
+			continue;
+		for (size_t k = 0; k < rule->programs.n; k++)
+			names[at++] = rule->programs.items[k];
+	}
+	qsort(names, at, sizeof(*names), compare_texts);
+	struct json *v = json_new_array();
+	for (size_t i = 0; i < at; i++)
+		if (i == 0 || strcmp(names[i - 1], names[i]) != 0)
+			(void)json_push(v, json_new_string(names[i]));
+	return v;
+}
+
 struct json *
 policy_sandbox(const struct policy *policy)
 {
@@ -67,6 +104,10 @@ policy_sandbox(const struct policy *policy)
 	(void)json_set_str(v, "exec_gate", name_or(gate_names, s->exec_gate, "submit"));
 	(void)json_set(v, "limits", limits_json(&s->limits));
 	(void)json_set(v, "floor", floor_json(&s->floor));
+	if (lists_executables(s) && json_set(v, "programs", programs_json(policy)) < 0) {
+		json_free(v);
+		return NULL;
+	}
 	return v;
 }
 
@@ -95,11 +136,10 @@ missing_sandbox(const struct sandbox *s, struct buf *missing)
 	if (s->tier > TIER_NAMESPACES)
 		(void)buf_addf(
 		    missing, "sandbox.tier: %s is not in this build\n", tier_names[s->tier]);
-	if (s->root != NULL && strcmp(s->root, "host") != 0)
-		(void)buf_addf(
-		    missing, "sandbox.root: images (%s) are not in this build\n", s->root);
-	if (s->executables == EXECUTABLES_LISTED)
-		(void)buf_addf(missing, "sandbox.executables: listed is not in this build\n");
+	if (s->root != NULL && strcmp(s->root, "host") != 0 && lists_executables(s))
+		(void)buf_addf(missing,
+		    "sandbox.executables: listed in an image (root: %s) is not in this build\n",
+		    s->root);
 	if (s->exec_gate == GATE_KERNEL)
 		(void)buf_addf(missing, "sandbox.exec_gate: kernel is not in this build\n");
 	if (s->limits.network_bytes_per_s != FIELD_UNSET)
@@ -117,8 +157,13 @@ missing_budgets(const struct budgets *b, struct buf *missing)
 }
 
 static void
-missing_rule(const struct rule *rule, struct buf *missing)
+missing_rule(const struct sandbox *s, const struct rule *rule, struct buf *missing)
 {
+	if (rule->kind == ACTION_EXEC && rule->effect != VERDICT_DENY && lists_executables(s) &&
+	    rule->programs.mode != LIST_ITEMS)
+		(void)buf_addf(missing,
+		    "rule %s: program: any; executables: listed needs rules that name programs\n",
+		    rule->name);
 	if (rule->kind != ACTION_EXEC && rule->kind != ACTION_FILE)
 		(void)buf_addf(missing, "rule %s: %s actions are not in this build\n", rule->name,
 		    kind_names[rule->kind]);
@@ -136,7 +181,7 @@ policy_enforceable(const struct policy *policy, struct buf *missing)
 	missing_sandbox(&policy->sandbox, missing);
 	missing_budgets(&policy->budgets, missing);
 	for (size_t i = 0; i < policy->n_rules; i++)
-		missing_rule(&policy->rules[i], missing);
+		missing_rule(&policy->sandbox, &policy->rules[i], missing);
 	return missing->len == before && !missing->failed;
 }
 

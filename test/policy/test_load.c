@@ -315,21 +315,62 @@ what_is_left_out_is_limited_and_has_the_floor_of_isolated(void **state)
 }
 
 static void
-what_this_build_lacks_is_named_line_by_line(void **state)
+assert_missing(const char *text, const char *expected)
 {
-	struct policy *policy =
-	    load(HEAD "sandbox: {executables: listed, root: \"image:x\"}\n"
-		      "rules:\n"
-		      "  - {name: h, allow: http, hosts: any, methods: any, credential: c}\n");
+	struct policy *policy = load(text);
 	struct buf missing;
 	buf_init(&missing, 4096);
-	assert_false(policy_enforceable(policy, &missing));
-	assert_string_equal(buf_str(&missing),
-	    "sandbox.root: images (image:x) are not in this build\n"
-	    "sandbox.executables: listed is not in this build\n"
+	assert_int_equal(policy_enforceable(policy, &missing), expected[0] == 0);
+	assert_string_equal(buf_str(&missing), expected);
+	buf_done(&missing);
+	policy_free(policy);
+}
+
+static void
+what_this_build_lacks_is_named_line_by_line(void **state)
+{
+	assert_missing(HEAD "sandbox: {executables: listed, root: \"image:x\", exec_gate: kernel}\n"
+			    "rules:\n"
+			    "  - {name: h, allow: http, hosts: any, methods: any, credential: c}\n",
+	    "sandbox.executables: listed in an image (root: image:x) is not in this build\n"
+	    "sandbox.exec_gate: kernel is not in this build\n"
 	    "rule h: http actions are not in this build\nrule h: credentials are not in this "
 	    "build\n");
-	buf_done(&missing);
+	assert_missing(HEAD "sandbox: {root: \"image:x\"}\nrules: []\n", "");
+	assert_missing(HEAD "sandbox: {executables: listed}\nrules: []\n", "");
+}
+
+static void
+listed_executables_need_rules_that_name_programs(void **state)
+{
+	assert_missing(HEAD "sandbox: {executables: listed}\nrules:\n"
+			    "  - {name: no, deny: exec, program: any, options: [-c]}\n"
+			    "  - {name: sh, review: exec, program: /bin/sh}\n",
+	    "");
+	assert_missing(HEAD "sandbox: {executables: listed}\nrules:\n"
+			    "  - {name: all, allow: exec, program: any}\n"
+			    "  - {name: some, review: exec, program: any}\n",
+	    "rule all: program: any; executables: listed needs rules that name programs\n"
+	    "rule some: program: any; executables: listed needs rules that name programs\n");
+	assert_missing(HEAD "rules:\n  - {name: all, allow: exec, program: any}\n", "");
+}
+
+static void
+a_sandbox_of_listed_executables_names_each_program_once(void **state)
+{
+	struct policy *policy =
+	    load(HEAD "sandbox: {executables: listed}\nrules:\n"
+		      "  - {name: a, allow: exec, program: [/usr/bin/git, /usr/bin/cat]}\n"
+		      "  - {name: b, review: exec, program: [/opt/tool, /usr/bin/git]}\n"
+		      "  - {name: c, deny: exec, program: [/usr/bin/curl, /usr/local/*]}\n");
+	_cleanup_json_ struct json *sandbox = policy_sandbox(policy);
+	_cleanup_json_ struct json *expected =
+	    parse("[\"/opt/tool\",\"/usr/bin/cat\",\"/usr/bin/git\"]");
+	assert_true(json_equal(json_get(sandbox, "programs"), expected));
+	policy_free(policy);
+	policy = load(HEAD "rules:\n  - {name: a, allow: exec, program: /usr/bin/git}\n");
+	_cleanup_json_ struct json *any = policy_sandbox(policy);
+	assert_null(json_get(any, "programs"));
 	policy_free(policy);
 }
 
@@ -347,6 +388,8 @@ main(void)
 	    cmocka_unit_test(the_sandbox_comes_out_in_units),
 	    cmocka_unit_test(what_is_left_out_is_limited_and_has_the_floor_of_isolated),
 	    cmocka_unit_test(what_this_build_lacks_is_named_line_by_line),
+	    cmocka_unit_test(listed_executables_need_rules_that_name_programs),
+	    cmocka_unit_test(a_sandbox_of_listed_executables_names_each_program_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
