@@ -1,0 +1,46 @@
+/* rf-attack — one attack of `ringfence prove`, or the processes that it aims at.
+ *
+ *   rf-attack NAME [key=value…]          tries it; what it prints and how it exits is in prove/attack.h
+ *   rf-attack --check NAME [key=value…]  from outside: what the attack left
+ *   rf-attack --fixture key=value…       what attacks aim at
+ *
+ * Static, so that it runs in any root. It is no part of what protects anybody: it is started by rf-prove, in
+ * sandboxes of rf-prove's own, and does no harm where nothing stops it. */
+#include <errno.h>
+#include <string.h>
+
+#include "prove/attacks/attacks.h"
+
+#define MISUSE 3
+
+static int
+misuse(const char *what, const char *which)
+{
+	(void)fprintf(stderr, "rf-attack: %s%s\n", what, which);
+	return MISUSE;
+}
+
+int
+main(int argc, char **argv)
+{
+	int at = 1;
+	if (argc > 1 && strcmp(argv[1], "--fixture") == 0)
+		return fixture_serve(&(struct fixtures){argc - 2, argv + 2});
+	bool check = argc > 1 && strcmp(argv[1], "--check") == 0;
+	at += check;
+	if (argc <= at)
+		return misuse("usage: rf-attack [--check] NAME [key=value...]", "");
+	const struct attack *attack = attack_find(argv[at]);
+	if (attack == NULL)
+		return misuse("no such attack: ", argv[at]);
+	struct fixtures f = {argc - at - 1, argv + at + 1};
+	if (attack->not_tested != NULL)
+		return misuse("not tested: ", attack->not_tested);
+	if (check && attack->check == NULL)
+		return misuse("nothing to check from outside: ", attack->name);
+	(void)setvbuf(stdout, NULL, _IOLBF, 0);
+	(void)printf("{\"result\":\"started\"}\n");
+	(void)fflush(stdout);
+	errno = 0;
+	finish(check ? attack->check(&f) : attack->run(&f));
+}

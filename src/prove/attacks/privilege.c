@@ -1,0 +1,3 @@
+#include "prove/attacks/attacks.h"
+
+const struct attack privilege_attacks[] = {{0}};

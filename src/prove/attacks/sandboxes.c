@@ -1,0 +1,3 @@
+#include "prove/attacks/attacks.h"
+
+const struct attack sandboxes_attacks[] = {{0}};

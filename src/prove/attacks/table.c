@@ -1,0 +1,102 @@
+/* The table of all attacks, and the names of what it speaks of. Linked by rf-attack and by the harness. */
+#include <string.h>
+
+#include "prove/attacks/attacks.h"
+
+static const struct attack *const boundaries[] = {
+    [BOUNDARY_FILES] = files_attacks,
+    [BOUNDARY_PROCESSES] = processes_attacks,
+    [BOUNDARY_KERNEL] = kernel_attacks,
+    [BOUNDARY_DEVICES] = devices_attacks,
+    [BOUNDARY_NETWORK] = network_attacks,
+    [BOUNDARY_EXECUTABLES] = executables_attacks,
+    [BOUNDARY_RESOURCES] = resources_attacks,
+    [BOUNDARY_PRIVILEGE] = privilege_attacks,
+    [BOUNDARY_SANDBOXES] = sandboxes_attacks,
+    [BOUNDARY_SUPERVISOR] = supervisor_attacks,
+};
+
+static const char *const boundary_names[] = {
+    [BOUNDARY_FILES] = "files",
+    [BOUNDARY_PROCESSES] = "processes",
+    [BOUNDARY_KERNEL] = "kernel surface",
+    [BOUNDARY_DEVICES] = "devices",
+    [BOUNDARY_NETWORK] = "network",
+    [BOUNDARY_EXECUTABLES] = "executables",
+    [BOUNDARY_RESOURCES] = "resources",
+    [BOUNDARY_PRIVILEGE] = "privilege",
+    [BOUNDARY_SANDBOXES] = "other sandboxes",
+    [BOUNDARY_SUPERVISOR] = "supervisor",
+};
+
+static const struct {
+	const char *name, *title;
+} lock_names[] = {
+    [LOCK_NONE] = {"none", "no lock"},
+    [LOCK_ROOT] = {"root", "private root"},
+    [LOCK_USER_NS] = {"user-ns", "user namespace"},
+    [LOCK_PID_NS] = {"pid-ns", "pid namespace"},
+    [LOCK_NET_NS] = {"net-ns", "network namespace"},
+    [LOCK_IPC_NS] = {"ipc-ns", "IPC namespace"},
+    [LOCK_UTS_NS] = {"uts-ns", "UTS namespace"},
+    [LOCK_CGROUP_NS] = {"cgroup-ns", "cgroup namespace"},
+    [LOCK_SECCOMP] = {"seccomp", "system-call filter"},
+    [LOCK_LANDLOCK] = {"landlock", "Landlock"},
+    [LOCK_NO_CAPS] = {"no-caps", "no capabilities"},
+    [LOCK_NO_NEW_PRIVS] = {"no-new-privs", "no_new_privs"},
+    [LOCK_NOSUID] = {"nosuid", "nosuid mount"},
+    [LOCK_NODEV] = {"nodev", "nodev mount"},
+    [LOCK_NESTING] = {"nesting", "namespace count of zero"},
+    [LOCK_PROC] = {"proc", "masked, read-only /proc"},
+    [LOCK_KEYRING] = {"keyring", "session key ring of its own"},
+    [LOCK_CGROUP] = {"cgroup", "control group"},
+    [LOCK_RLIMITS] = {"rlimits", "resource limits"},
+    [LOCK_SCRATCH] = {"scratch", "bounded scratch"},
+    [LOCK_STAGED] = {"staged", "staged workspace"},
+    [LOCK_WALL] = {"wall", "supervisor's clock"},
+    [LOCK_CPU_CLOCK] = {"cpu-clock", "supervisor's sum of processor time"},
+    [LOCK_WATCH] = {"watch", "supervisor's sum of memory"},
+    [LOCK_OUTPUT] = {"output", "cap on output"},
+    [LOCK_CLOSED] = {"closed", "no descriptor left open"},
+    [LOCK_PID1] = {"pid1", "end of pid 1"},
+    [LOCK_PDEATH] = {"pdeath", "parent-death signal"},
+    [LOCK_OTHER_UID] = {"other-uid", "pid 1 has another uid"},
+};
+
+const struct attack *
+attack_at(size_t index)
+{
+	for (size_t b = 0; b < ARRAY_LEN(boundaries); b++)
+		for (const struct attack *a = boundaries[b]; a->name != NULL; a++)
+			if (index-- == 0)
+				return a;
+	return NULL;
+}
+
+const struct attack *
+attack_find(const char *name)
+{
+	const struct attack *a;
+	for (size_t i = 0; (a = attack_at(i)) != NULL; i++)
+		if (strcmp(a->name, name) == 0)
+			return a;
+	return NULL;
+}
+
+const char *
+lock_name(enum lock lock)
+{
+	return lock_names[lock].name;
+}
+
+const char *
+lock_title(enum lock lock)
+{
+	return lock_names[lock].title;
+}
+
+const char *
+boundary_name(enum boundary boundary)
+{
+	return boundary_names[boundary];
+}
