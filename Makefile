@@ -2,7 +2,7 @@
 #
 #   make            build/bin/ringfence and its programs    make check       everything a change must pass
 #   make demo       see it work                             make check-long  sanitizers, clang-tidy, long loops
-#   make install    DESTDIR=, PREFIX=                       make lint        all static checks
+#   make install    DESTDIR=, PREFIX=; packaging/           make lint        all static checks
 #   make deps       install missing Debian packages         make format      let clang-format lay out the code
 #   make asan       unit tests under sanitizers             make fuzz T=json SECONDS=30
 #   make cov        coverage report                         make bench       measure, beside the peers
@@ -82,7 +82,11 @@ demo:
 	@$(MAKE) --no-print-directory all
 	@demo/run
 
+# The units and the AppArmor profile name the prefix: another one than the build was made for is configured first.
 install: all
+ifeq ($(origin PREFIX),command line)
+	@$(MESON) configure --prefix=$(PREFIX) $(BUILD) && $(NINJA) -C $(BUILD) --quiet
+endif
 	@$(MESON) install -C $(BUILD) --no-rebuild --quiet
 
 clean:
