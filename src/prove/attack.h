@@ -22,7 +22,9 @@
  *
  * prints {"result":"ready","fixtures":{"key":"value",…}} and serves until the end of its standard input. Every
  * pair is handed on to the attack as key=value. With NEEDS_OUTSIDE the harness starts it without locks, as who
- * runs rf-prove; with NEEDS_NEIGHBOUR under the same locks as the attack, in namespaces (a sandbox) of its own.
+ * runs rf-prove; with NEEDS_NEIGHBOUR under the same locks as the attack, in namespaces (a sandbox) of its own,
+ * and hands on "pid" as the host's number of it. rf-prove has a session key ring of its own (keyctl), which
+ * fixtures and attacks inherit.
  *
  * Controls are safe for the host: no attack does harm when it succeeds. Exhaustion needs what the harness
  * gives around it (NEEDS_BOUNDS), and refuses to run without the key "bounded". */
@@ -34,36 +36,39 @@
 /* A lock, alone: everything else as the harness itself has it (uid 0 with all capabilities as root; the
  * user's own id and no capability rootless), host's namespaces, nothing restricted. */
 enum lock {
-	LOCK_NONE,	    /* ends a list */
-	LOCK_ROOT,	    /* mount namespace with the sandbox's root, by pivot: what is not shown is absent; /dev
-			       and /proc as the sandbox has them, what is not scratch read-only */
-	LOCK_USER_NS,	    /* user namespace with the sandbox's ids (host's root not mapped). No capability */
-	LOCK_PID_NS,	    /* pid namespace, with a /proc of it mounted over the host's */
-	LOCK_NET_NS,	    /* network namespace */
-	LOCK_IPC_NS,	    /* IPC namespace */
-	LOCK_UTS_NS,	    /* UTS namespace */
-	LOCK_CGROUP_NS,	    /* cgroup namespace */
-	LOCK_SECCOMP,	    /* the command's filter */
-	LOCK_LANDLOCK,	    /* the command's Landlock domain (rules for the paths of the host that exist) */
-	LOCK_NO_CAPS,	    /* no capability in any set, bounding set empty, SECBIT_NOROOT; uid as before */
-	LOCK_NO_NEW_PRIVS,  /* no_new_privs */
-	LOCK_NOSUID,	    /* dir is on a nosuid mount */
-	LOCK_NODEV,	    /* dir is on a nodev mount */
-	LOCK_NESTING,	    /* a user namespace whose max_user_namespaces is 0; capabilities over it kept */
-	LOCK_PROC,	    /* read-only /proc with the sandbox's masks, in a mount namespace */
-	LOCK_KEYRING,	    /* a session key ring of its own */
-	LOCK_CGROUP,	    /* control group with the LIMIT_… below (memory and swap, pids, cpu) */
-	LOCK_RLIMITS,	    /* the command's rlimits, from the LIMIT_… below, and core 1, rtprio 0, nice 0 */
-	LOCK_SCRATCH,	    /* dir is a tmpfs limited in bytes and inodes by the LIMIT_… below */
-	LOCK_STAGED,	    /* workspace is an overlay over the directory of the host */
-	LOCK_WALL,	    /* the supervisor's clock: LIMIT_WALL_MS, then SIGKILL */
-	LOCK_CPU_CLOCK,	    /* the supervisor's sum of processor time */
-	LOCK_WATCH,	    /* the supervisor's sum of resident memory */
-	LOCK_OUTPUT,	    /* the relay's cap: LIMIT_OUTPUT bytes, then SIGKILL */
-	LOCK_CLOSED,	    /* descriptors above 2 are closed on exec */
-	LOCK_PID1,	    /* pid namespace: the end of its pid 1 ends all */
-	LOCK_PDEATH,	    /* parent-death signal of pid 1 */
-	LOCK_OTHER_UID,	    /* the sandbox's pid 1 has another uid than the command */
+	LOCK_NONE, /* ends a list */
+	LOCK_ROOT, /* mount namespace with the sandbox's root, by pivot: what is not shown is absent, what is
+			       not scratch is read-only; /dev as the sandbox has it; /proc as the host has it */
+	LOCK_USER_NS, /* user namespace with the sandbox's ids (host's root not mapped). No capability */
+	LOCK_PID_NS,    /* pid namespace, with a /proc of it mounted over the host's */
+	LOCK_NET_NS,    /* network namespace */
+	LOCK_IPC_NS,    /* IPC namespace */
+	LOCK_UTS_NS,    /* UTS namespace */
+	LOCK_CGROUP_NS, /* cgroup namespace */
+	LOCK_SECCOMP,   /* the command's filter */
+	LOCK_LANDLOCK, /* the command's Landlock domain (rules for the paths of the host that exist). Its
+			       rules allow /tmp: outside fixtures and state must not lie there, dir must */
+	LOCK_NO_CAPS, /* no capability in any set, bounding set empty, SECBIT_NOROOT; uid as before */
+	LOCK_NO_NEW_PRIVS, /* no_new_privs */
+	LOCK_NOSUID,       /* dir is on a nosuid mount */
+	LOCK_NODEV,        /* dir is on a nodev mount */
+	LOCK_NESTING, /* a user namespace whose max_user_namespaces is 0; capabilities over it kept */
+	LOCK_PROC,    /* read-only /proc with the sandbox's masks, in a mount namespace */
+	LOCK_KEYRING, /* a session key ring of its own */
+	LOCK_CGROUP,  /* control group with the LIMIT_… below (memory and swap, pids, cpu) */
+	LOCK_RLIMITS, /* the command's rlimits, from the LIMIT_… below (RLIMIT_DATA too), and core 1, rtprio
+			       0, nice 0; as uid 65534, which the kernel counts and which cannot raise them */
+	LOCK_SCRATCH,   /* dir is a tmpfs limited in bytes and inodes by the LIMIT_… below */
+	LOCK_STAGED,    /* workspace is an overlay over the directory of the host */
+	LOCK_WALL,      /* the supervisor's clock: LIMIT_WALL_MS, then SIGKILL */
+	LOCK_CPU_CLOCK, /* the supervisor's sum of processor time */
+	LOCK_WATCH,     /* the supervisor's sum of resident memory */
+	LOCK_OUTPUT,    /* the relay's cap: LIMIT_OUTPUT bytes, then SIGKILL */
+	LOCK_CLOSED,    /* descriptors above 2 are closed on exec */
+	LOCK_PID1,      /* pid namespace: the end of its pid 1 ends all */
+	LOCK_PDEATH,    /* parent-death signal of pid 1 */
+	LOCK_LISTED,    /* the command's second filter, with executables: listed */
+	LOCK_NOEXEC,    /* dir is on a noexec mount */
 	LOCK_COUNT
 };
 
@@ -94,18 +99,29 @@ enum lock {
 
 /* What an attack needs; bits of attack.needs. The harness gives the keys in quotes. "dir" (a directory that the
  * attack can write: scratch in a sandbox, a sacrificial tmpfs for controls) is always given. */
-#define NEEDS_ROOT (1u << 0)	  /* the control works for the host's root only: rootless it is not tested */
-#define NEEDS_OUTSIDE (1u << 1)	  /* a fixture process without locks */
+#define NEEDS_ROOT \
+	(1u << 0) /* the control works for the host's root only: rootless it is not tested */
+#define NEEDS_NS_ROOT \
+	(1u << 11) /* for the root of a user namespace too: rootless, the control (not the locks)
+				     runs in new user, mount, pid, net, IPC, UTS and cgroup namespaces */
+#define NEEDS_LISTED \
+	(1u << 12) /* the real sandbox has executables: listed, with rf-attack in the list */
+#define NEEDS_OUTSIDE (1u << 1)   /* a fixture process without locks */
 #define NEEDS_NEIGHBOUR (1u << 2) /* a fixture process in a sandbox of its own */
-#define NEEDS_BOUNDS (1u << 3)	  /* the BOUND_… around it, locks or not; "bounded=1" */
-#define NEEDS_LEAK (1u << 4)	  /* the harness has "/" open, inheritable, as "leak" (a number) */
-#define NEEDS_WORKSPACE (1u << 5) /* "workspace": a host directory with the file "original", staged by LOCK_STAGED */
-#define NEEDS_STATE (1u << 6)	  /* "state": state directory of the running Ringfence; "control": its socket */
-#define ACT_KILL (1u << 7)	  /* end what was started (SIGKILL to it alone) when it says "ready" */
-#define SILENCE_HOLDS (1u << 8)	  /* the lock works by killing: see above */
-#define CHECK_OUTSIDE (1u << 9)	  /* "succeeded" counts only if `rf-attack --check NAME key=value…`, run without locks
+#define NEEDS_BOUNDS (1u << 3)    /* the BOUND_… around it, locks or not; "bounded=1" */
+#define NEEDS_LEAK (1u << 4)      /* the harness has "/" open, inheritable, as "leak" (a number) */
+#define NEEDS_WORKSPACE \
+	(1u << 5) /* "workspace": a host directory with the file "original", staged by LOCK_STAGED */
+#define NEEDS_STATE \
+	(1u << 6)          /* "state": state directory of the Ringfence that runs the
+				     sandboxes; "control": its socket; "supervisor": the pid of its supervisor */
+#define ACT_KILL (1u << 7) /* end what was started (SIGKILL to it alone) when it says "ready" */
+#define SILENCE_HOLDS (1u << 8) /* the lock works by killing: see above */
+#define CHECK_OUTSIDE \
+	(1u << 9) /* "succeeded" counts only if `rf-attack --check NAME key=value…`, run without locks
 				     with the host's paths afterwards, says "succeeded" too */
-#define NEEDS_STDIN (1u << 10)	  /* standard input stays open and silent until the end; else it is /dev/null */
+#define NEEDS_STDIN \
+	(1u << 10) /* standard input stays open and silent until the end; else it is /dev/null */
 
 enum boundary {
 	BOUNDARY_FILES,
@@ -130,13 +146,17 @@ struct fixtures; /* attacks/attacks.h: the key=value arguments */
 struct attack {
 	const char *name; /* [a-z0-9_], unique */
 	enum boundary boundary;
-	const char *title;		   /* "reads a file of the host's root": what success means */
-	enum lock locks[ATTACK_LOCKS_MAX]; /* each must hold it alone; LOCK_NONE ends. locks[0] is lock one */
+	const char *title; /* "reads a file of the host's root": what success means */
+	enum lock locks
+	    [ATTACK_LOCKS_MAX]; /* each must hold it alone; LOCK_NONE ends. locks[0] is lock one */
+	enum lock rootless
+	    [ATTACK_LOCKS_MAX]; /* the same for an ordinary user; empty: the same as locks */
 	unsigned needs;
 	enum attack_result (*run)(const struct fixtures *);
 	enum attack_result (*check)(const struct fixtures *); /* with CHECK_OUTSIDE */
-	const char *not_tested;	  /* non-NULL: no safe control exists, and why; nothing is run */
-	const char *conventional; /* non-NULL: where and why this is only conventional, for the table */
+	const char *not_tested; /* non-NULL: no safe control exists, and why; nothing is run */
+	const char
+	    *conventional; /* non-NULL: where and why this is only conventional, for the table */
 };
 
 /* Row INDEX of the table, in the order of the boundaries; NULL past the last one. */

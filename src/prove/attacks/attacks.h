@@ -5,6 +5,7 @@
 #pragma once
 
 #include <stdio.h>
+#include <sys/types.h>
 
 #include "base/macros.h"
 #include "prove/attack.h"
@@ -56,10 +57,12 @@ bool read_canary(const char *path);
 /* Opens PATH for writing and closes it: nothing is written. */
 bool opens_for_writing(const char *path);
 
-/* The program's other use: `rf-attack --fixture`. */
-int fixture_serve(const struct fixtures *f);
+/* The program's other use: `rf-attack --fixture key=value…`. Its exit status. */
+int fixture_serve(char **argv);
+/* Copies this program to PATH with MODE. */
+bool copy_program(const char *path, mode_t mode);
 
 /* One per boundary; each ends with a row without a name. */
-extern const struct attack files_attacks[], processes_attacks[], kernel_attacks[], devices_attacks[],
-    network_attacks[], executables_attacks[], resources_attacks[], privilege_attacks[],
-    sandboxes_attacks[], supervisor_attacks[];
+extern const struct attack files_attacks[], processes_attacks[], kernel_attacks[],
+    devices_attacks[], network_attacks[], executables_attacks[], resources_attacks[],
+    privilege_attacks[], sandboxes_attacks[], supervisor_attacks[];

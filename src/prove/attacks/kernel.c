@@ -18,8 +18,9 @@ unshare_mount(const struct fixtures *f)
 }
 
 const struct attack kernel_attacks[] = {
-    {"unshare_user", BOUNDARY_KERNEL, "makes a user namespace (unshare)", {LOCK_SECCOMP, LOCK_NESTING},
-	.run = RUN(unshare_user)},
+    {"unshare_user", BOUNDARY_KERNEL, "makes a user namespace (unshare)",
+	{LOCK_SECCOMP, LOCK_NESTING}, .run = RUN(unshare_user)},
     {"unshare_mount", BOUNDARY_KERNEL, "makes a mount namespace (unshare)",
-	{LOCK_SECCOMP, LOCK_USER_NS, LOCK_NO_CAPS}, NEEDS_ROOT, .run = RUN(unshare_mount)},
+	{LOCK_SECCOMP, LOCK_USER_NS, LOCK_NO_CAPS}, .needs = NEEDS_NS_ROOT,
+	.run = RUN(unshare_mount)},
     {0}};

@@ -3,6 +3,7 @@
  *   rf-attack NAME [key=value…]          tries it; what it prints and how it exits is in prove/attack.h
  *   rf-attack --check NAME [key=value…]  from outside: what the attack left
  *   rf-attack --fixture key=value…       what attacks aim at
+ *   rf-attack --true | --am-i-root       what attacks on executables try to run
  *
  * Static, so that it runs in any root. It is no part of what protects anybody: it is started by rf-prove, in
  * sandboxes of rf-prove's own, and does no harm where nothing stops it. */
@@ -25,7 +26,11 @@ main(int argc, char **argv)
 {
 	int at = 1;
 	if (argc > 1 && strcmp(argv[1], "--fixture") == 0)
-		return fixture_serve(&(struct fixtures){argc - 2, argv + 2});
+		return fixture_serve(argv);
+	if (argc > 1 && strcmp(argv[1], "--true") == 0)
+		return 0; /* attacks on executables start copies of this program */
+	if (argc > 1 && strcmp(argv[1], "--am-i-root") == 0)
+		return geteuid() == 0 ? 0 : EPERM;
 	bool check = argc > 1 && strcmp(argv[1], "--check") == 0;
 	at += check;
 	if (argc <= at)

@@ -3,14 +3,14 @@
 #include <fcntl.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include "prove/attacks/attacks.h"
 
 static char detail[256];
 
-static void
-set_detail(const char *format, ...) PRINTF_LIKE(1, 2);
+static void set_detail(const char *format, ...) PRINTF_LIKE(1, 2);
 
 static void
 set_detail(const char *format, ...)
@@ -156,4 +156,17 @@ opens_for_writing(const char *path)
 	if (fd >= 0)
 		(void)close(fd);
 	return fd >= 0;
+}
+
+bool
+copy_program(const char *path, mode_t mode)
+{
+	_cleanup_close_ int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int to = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0700);
+	char block[16384];
+	ssize_t n = 0;
+	while (from >= 0 && to >= 0 && (n = read(from, block, sizeof(block))) > 0)
+		if (write(to, block, (size_t)n) != n)
+			return false;
+	return from >= 0 && to >= 0 && n == 0 && (mode == 0700 || fchmod(to, mode) == 0);
 }

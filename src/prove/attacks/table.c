@@ -58,9 +58,10 @@ static const struct {
     [LOCK_WATCH] = {"watch", "supervisor's sum of memory"},
     [LOCK_OUTPUT] = {"output", "cap on output"},
     [LOCK_CLOSED] = {"closed", "no descriptor left open"},
-    [LOCK_PID1] = {"pid1", "end of pid 1"},
+    [LOCK_PID1] = {"pid1", "end of pid 1 ends all"},
     [LOCK_PDEATH] = {"pdeath", "parent-death signal"},
-    [LOCK_OTHER_UID] = {"other-uid", "pid 1 has another uid"},
+    [LOCK_LISTED] = {"listed", "filter of listed executables"},
+    [LOCK_NOEXEC] = {"noexec", "noexec mount"},
 };
 
 const struct attack *
