@@ -49,6 +49,7 @@ struct action {
 	bool stale;          /* the policy changed since it was decided */
 	unsigned unrecorded; /* records that the ledger has not acknowledged */
 	bool claim_waiting;
+	bool claim_proposed; /* its proposal was the claim: the verdict is the answer */
 	uint32_t claim_serial;
 	char review_id[REVIEW_ID]; /* "" when nobody reviews it */
 	int64_t expires_at;        /* wall ms; 0: never */

@@ -3,6 +3,7 @@
  * The parts, in the order in which an action meets them:
  *   dispatch.c     which message from which peer goes where
  *   decide.c       MSG_PROPOSE → verdict            generations.c  policies by hash and by name
+ *   policies.c     which policy a message means, and whether it can be kept here
  *   facts.c        what only the arbiter knows       budget.c       calls reserved before
  *   review.c       the queue, approvals, expiry      review_view.c  what people see of it
  *   people.c       uid → roles                       claim.c        claim, settle, withdraw

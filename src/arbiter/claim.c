@@ -1,6 +1,6 @@
 /* Claim, settle, withdraw.
  *
- * A claim is single use. It is answered when the ledger has acknowledged every record that the action
+ * A claim is single use; a proposal may be one (claim_proposed). It is answered when the ledger has acknowledged every record that the action
  * awaits, and then only if, at that moment: nobody killed its task, its policy is the one it was
  * decided by (or allows it too), it has not expired, and what is stored has the digest that was
  * approved. Anything else ends the action and says so. */
@@ -102,6 +102,19 @@ claim_refused(struct arbiter *arbiter, struct action *action, int r)
 /* ---- claim ---- */
 
 static void
+claim_answer(struct arbiter *arbiter, struct action *action)
+{
+	if (action->claim_proposed) {
+		verdict_send_claimed(arbiter, action);
+		return;
+	}
+	struct json *body = json_new_object();
+	(void)json_set_str(body, "action_id", action->id);
+	(void)json_set_int(body, "epoch", (int64_t)arbiter->epoch.now);
+	(void)conn_send_take(arbiter->supervisor, MSG_CLAIMED, action->claim_serial, body);
+}
+
+static void
 claim_grant(struct arbiter *arbiter, struct action *action)
 {
 	int r = facts_remember(arbiter, action);
@@ -109,10 +122,7 @@ claim_grant(struct arbiter *arbiter, struct action *action)
 		log_event(LOG_WARNING, "not-remembered", "reason", strerror(-r), NULL);
 	action->claim_waiting = false;
 	action_set_state(action, STATE_CLAIMED);
-	struct json *body = json_new_object();
-	(void)json_set_str(body, "action_id", action->id);
-	(void)json_set_int(body, "epoch", (int64_t)arbiter->epoch.now);
-	(void)conn_send_take(arbiter->supervisor, MSG_CLAIMED, action->claim_serial, body);
+	claim_answer(arbiter, action);
 	action_set_state(action, STATE_PERFORMING);
 	struct json *data = json_new_object();
 	(void)json_set_int(data, "epoch", (int64_t)arbiter->epoch.now);

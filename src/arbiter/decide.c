@@ -18,6 +18,7 @@
 #include "arbiter/budget.h"
 #include "arbiter/evidence.h"
 #include "arbiter/facts.h"
+#include "arbiter/policies.h"
 #include "arbiter/review.h"
 #include "arbiter/verdict.h"
 #include "base/clock.h"
@@ -34,6 +35,7 @@ struct proposal {
 	enum action_kind kind;
 	struct generation *generation; /* counted reference */
 	struct task *task;             /* borrowed */
+	bool claim;                    /* what is allowed at once is claimed with it */
 	struct decision decision;
 	struct action *action; /* borrowed, once it is in the table */
 };
@@ -72,45 +74,12 @@ task_identify(struct arbiter *arbiter, struct proposal *p, struct error *err)
 }
 
 static int
-policy_find(struct arbiter *arbiter, struct proposal *p, struct msg *m, struct error *err)
-{
-	const struct json *policy = json_get(m->body, "policy");
-	const char *name = json_get_str(policy, "name", NULL);
-	if (name != NULL)
-		return generation_named(arbiter, name, &p->generation, err);
-	char label[256];
-	const char *file = json_get_str(policy, "file", NULL);
-	_cleanup_close_ int fd = msg_take_fd(m, 0);
-	if (file == NULL || fd < 0)
-		return error_set(
-		    err, EINVAL, "policy_missing", "a proposal names a policy or brings a file");
-	log_escape(file, strlen(file), label, sizeof(label));
-	return generation_read(&arbiter->generations, fd, label, &p->generation, err);
-}
-
-/* Refuses a generation whose promises cannot be kept here. */
-static int
-policy_check(const struct arbiter *arbiter, const struct generation *generation, struct error *err)
-{
-	if (generation->missing != NULL) {
-		error_set(err, EOPNOTSUPP, "policy_not_enforceable",
-		    "this build cannot enforce policy %s: %s", generation->name,
-		    generation->missing);
-		error_remedy(
-		    err, "remove those rules or settings, or see ringfence policy capabilities");
-		return -EOPNOTSUPP;
-	}
-	if (arbiter->rootless && generation->two_people)
-		return review_needs_two_people(generation->name, err);
-	return 0;
-}
-
-static int
 proposal_read(struct arbiter *arbiter, struct msg *m, struct proposal *p, struct error *err)
 {
 	int64_t uid = json_get_int(m->body, "requester_uid", -1);
 	p->serial = m->serial;
 	p->record = json_detach(m->body, "action");
+	p->claim = json_get_bool(m->body, "claim", false);
 	if (uid < 0 || uid >= UINT32_MAX)
 		return error_set(
 		    err, EINVAL, "requester_missing", "a proposal names its requester_uid");
@@ -121,9 +90,9 @@ proposal_read(struct arbiter *arbiter, struct msg *m, struct proposal *p, struct
 	if (r < 0)
 		return r;
 	p->kind = (enum action_kind)action_kind_parse(json_get_str(p->record, "kind", ""));
-	r = policy_find(arbiter, p, m, err);
+	r = policies_find(arbiter, m, &p->generation, err);
 	if (r == 0)
-		r = policy_check(arbiter, p->generation, err);
+		r = policies_check(arbiter, p->generation, err);
 	if (r == 0)
 		r = task_identify(arbiter, p, err);
 	return r;
@@ -254,11 +223,26 @@ static const enum action_state state_after[] = {
     [VERDICT_ALLOW] = STATE_APPROVED,
 };
 
-/* The verdict goes out first: the supervisor builds the sandbox while the ledger writes. That is safe
- * because a claim waits for the acknowledgement. */
+/* ACTION is claimed once the ledger has acknowledged the decision (claim_finish). */
 static void
-announce(struct arbiter *arbiter, struct action *action)
+claim_begin(struct arbiter *arbiter, struct action *action)
 {
+	action->claim_waiting = true;
+	action->claim_proposed = true;
+	action->claim_serial = action->serial;
+	evidence_await(arbiter, action, "decision", decision_record(action));
+}
+
+/* The verdict goes out first: the supervisor builds the sandbox while the ledger writes. That is safe
+ * because a claim waits for the acknowledgement. Where the sandbox stands already, the proposal is the
+ * claim, and the verdict waits. */
+static void
+announce(struct arbiter *arbiter, struct action *action, bool claim)
+{
+	if (claim && action->state == STATE_APPROVED) {
+		claim_begin(arbiter, action);
+		return;
+	}
 	verdict_send(arbiter, action, action->serial, /* comment= */ NULL);
 	if (action->state != STATE_DENIED) {
 		evidence_await(arbiter, action, "decision", decision_record(action));
@@ -291,7 +275,7 @@ propose(struct arbiter *arbiter, struct msg *m, struct proposal *p, struct error
 	if (p->action->decision == NULL)
 		return error_set(err, ENOMEM, "out_of_memory", "out of memory");
 	action_set_state(p->action, state_after[p->decision.verdict]);
-	announce(arbiter, TAKE_PTR(p->action));
+	announce(arbiter, TAKE_PTR(p->action), p->claim);
 	return 0;
 }
 
@@ -326,7 +310,7 @@ decide_again(struct arbiter *arbiter, struct action *action)
 	if (generation_named(arbiter, name, &now_active, &err) < 0)
 		return false;
 	struct json *decided = NULL;
-	if (policy_check(arbiter, now_active, &err) == 0) {
+	if (policies_check(arbiter, now_active, &err) == 0) {
 		policy_decide(now_active->policy, action->record, &decision);
 		if (decision.verdict == VERDICT_ALLOW)
 			decided = decision_to_json(&decision);

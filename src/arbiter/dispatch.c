@@ -9,6 +9,7 @@
 #include "arbiter/decide.h"
 #include "arbiter/evidence.h"
 #include "arbiter/kill.h"
+#include "arbiter/policies.h"
 #include "arbiter/review.h"
 #include "arbiter/review_view.h"
 #include "base/log.h"
@@ -28,6 +29,7 @@ static const struct route routes[] = {
     {MSG_CLAIM, SUPERVISOR, 0, MSG_BODY_MAX, 0, on_claim},
     {MSG_SETTLE, SUPERVISOR, 0, MSG_BODY_MAX, 0, on_settle},
     {MSG_WITHDRAW, SUPERVISOR, 0, SMALL, 0, on_withdraw},
+    {MSG_POLICY_VIEW, SUPERVISOR, 0, SMALL, 1, on_policy_view},
     {MSG_KILLED, SUPERVISOR, 0, SMALL, 0, on_killed},
     {MSG_APPENDED, LEDGER, 0, SMALL, 0, on_ledger_appended},
     {MSG_ERROR, LEDGER, 0, SMALL, 0, on_ledger_error},

@@ -84,6 +84,7 @@ generation_compile(const char *text, size_t len, const char *hash, const char *l
 	int r = policy_load(text, len, label, &generation->policy, err);
 	if (r == 0) {
 		(void)snprintf(generation->hash, sizeof(generation->hash), "%s", hash);
+		generation->text_bytes = len;
 		const char *name = policy_name(generation->policy);
 		(void)snprintf(
 		    generation->name, sizeof(generation->name), "%s", name != NULL ? name : "");
@@ -99,13 +100,13 @@ generation_compile(const char *text, size_t len, const char *hash, const char *l
 	return 0;
 }
 
-/* Moves entry I to the front. */
+/* Moves entry I of LIST to the front. */
 static void
-cache_touch(struct generations *all, size_t i)
+to_front(struct generation **list, size_t i)
 {
-	struct generation *generation = all->cached[i];
-	memmove(&all->cached[1], &all->cached[0], i * sizeof(all->cached[0]));
-	all->cached[0] = generation;
+	struct generation *generation = list[i];
+	memmove(&list[1], &list[0], i * sizeof(list[0]));
+	list[0] = generation;
 }
 
 int
@@ -129,7 +130,7 @@ generation_load(struct generations *all, const char *text, size_t len, const cha
 		generation_unref(all->cached[i]);
 		all->cached[i] = generation;
 	}
-	cache_touch(all, i);
+	to_front(all->cached, i);
 	*ret = generation_ref(all->cached[0]);
 	return 0;
 }
@@ -264,9 +265,98 @@ generation_named(
 	return r;
 }
 
+/* ---- by hash ---- */
+
+static void
+keep_forget_last(struct generations *all)
+{
+	struct generation *last = all->kept[--all->n_kept];
+	all->kept_bytes -= last->text_bytes;
+	all->kept[all->n_kept] = generation_unref(last);
+}
+
+void
+generation_keep(struct generations *all, struct generation *generation)
+{
+	size_t i = 0;
+	while (i < all->n_kept && all->kept[i] != generation &&
+	    strcmp(all->kept[i]->hash, generation->hash) != 0)
+		i++;
+	if (i == all->n_kept) {
+		while (all->n_kept == GENERATIONS_KEPT ||
+		    (all->n_kept > 0 &&
+			all->kept_bytes + generation->text_bytes > GENERATIONS_KEPT_BYTES))
+			keep_forget_last(all);
+		i = all->n_kept++;
+		all->kept[i] = generation_ref(generation);
+		all->kept_bytes += generation->text_bytes;
+	}
+	to_front(all->kept, i);
+}
+
+static struct generation *
+hash_lookup(struct generations *all, const char *hash)
+{
+	for (size_t i = 0; i < all->n_kept; i++) {
+		if (strcmp(all->kept[i]->hash, hash) == 0) {
+			to_front(all->kept, i);
+			return all->kept[0];
+		}
+	}
+	for (size_t i = 0; i < GENERATIONS_CACHED && all->cached[i] != NULL; i++)
+		if (strcmp(all->cached[i]->hash, hash) == 0)
+			return all->cached[i];
+	return NULL;
+}
+
+static int
+load_hashed(struct arbiter *arbiter, const char *hash, struct generation **ret, struct error *err)
+{
+	_cleanup_buf_ struct buf text;
+	struct generation *found = NULL;
+	buf_init(&text, POLICY_BYTES_MAX + 1);
+	struct store *store = arbiter_store(arbiter, err);
+	if (store == NULL)
+		return -EIO;
+	int r = store_policy_text(store, hash, &text);
+	if (r == -ENOENT) {
+		error_set(err, ENOENT, "policy_unknown",
+		    "no policy generation %.64s is known here (any more)", hash);
+		error_remedy(err, "give the policy itself again, by name or as a file");
+		return -ENOENT;
+	}
+	if (r < 0)
+		return error_set_errno(err, -r, "store_failed", "store: reading a generation");
+	r = generation_load(&arbiter->generations, buf_str(&text), text.len, "policy", &found, err);
+	if (r == 0 && strcmp(found->hash, hash) != 0) {
+		generation_unref(found);
+		return error_set(err, EUCLEAN, "store_failed",
+		    "store: the text of generation %.64s is another", hash);
+	}
+	if (r == 0)
+		*ret = found;
+	return r;
+}
+
+int
+generation_hashed(
+    struct arbiter *arbiter, const char *hash, struct generation **ret, struct error *err)
+{
+	if (strlen(hash) != SHA256_HEX - 1 || strspn(hash, "0123456789abcdef") != SHA256_HEX - 1)
+		return error_set(
+		    err, EINVAL, "policy_unknown", "a policy's hash has 64 hexadecimal digits");
+	struct generation *known = hash_lookup(&arbiter->generations, hash);
+	if (known == NULL)
+		return load_hashed(arbiter, hash, ret, err);
+	*ret = generation_ref(known);
+	return 0;
+}
+
 void
 generations_done(struct generations *all)
 {
+	while (all->n_kept > 0)
+		keep_forget_last(all);
 	for (size_t i = 0; i < GENERATIONS_CACHED; i++) {
 		generation_unref(all->cached[i]);
 		generation_unref(all->active[i].generation);

@@ -11,6 +11,10 @@
 #include "policy/policy.h"
 
 #define GENERATIONS_CACHED 16
+/* Those that a session may propose by: the last ones viewed, and no more text than this in all. A
+ * session whose policy fell out of it must view it again. */
+#define GENERATIONS_KEPT 256
+#define GENERATIONS_KEPT_BYTES (8 * 1024 * 1024)
 #define POLICY_NAME_MAX 64 /* bytes, of a name that is looked up or activated */
 
 struct arbiter;
@@ -19,6 +23,7 @@ struct generation {
 	unsigned refs;
 	struct policy *policy; /* owned */
 	char hash[SHA256_HEX];
+	size_t text_bytes;
 	char name[POLICY_NAME_MAX + 1];        /* the policy's own; may be "" */
 	struct json *sandbox;                  /* owned: policy_sandbox */
 	int64_t calls_per_task, calls_per_day; /* 0: no budget */
@@ -29,6 +34,8 @@ struct generation {
 
 struct generations {
 	struct generation *cached[GENERATIONS_CACHED]; /* most recently used first */
+	struct generation *kept[GENERATIONS_KEPT];     /* as well */
+	size_t n_kept, kept_bytes;
 	/* Names that were looked up: only this process changes what is active. */
 	struct {
 		char name[POLICY_NAME_MAX + 1];
@@ -48,6 +55,12 @@ int generation_read(struct generations *all, int fd, const char *label, struct g
 /* The built-in or active generation NAME. A new reference; -ENOENT with what to do in ERR. */
 int generation_named(struct arbiter *arbiter, const char *name, struct generation **ret,
     struct error *err) MUST_CHECK;
+/* The generation with HASH: kept, cached, or one that was activated at some time. A new reference;
+ * -ENOENT with what to do in ERR. */
+int generation_hashed(struct arbiter *arbiter, const char *hash, struct generation **ret,
+    struct error *err) MUST_CHECK;
+/* Keeps GENERATION, so that generation_hashed finds it; forgets the least recently used ones. */
+void generation_keep(struct generations *all, struct generation *generation);
 struct generation *generation_ref(struct generation *generation);
 /* Accepts NULL; returns NULL. */
 struct generation *generation_unref(struct generation *generation);

@@ -19,14 +19,15 @@ lend(struct json *body, const char *name, struct json **value)
 		*value = NULL;
 }
 
-void
-verdict_send(struct arbiter *arbiter, struct action *action, uint32_t serial, const char *comment)
+/* The verdict on ACTION as STATE; what it borrows from ACTION is given back by verdict_post. */
+static struct json *
+verdict_body(struct action *action, enum action_state state, const char *comment)
 {
-	bool goes_on = action->state == STATE_APPROVED || action->state == STATE_REVIEWING;
-	_cleanup_json_ struct json *body = json_new_object();
+	bool goes_on = state == STATE_APPROVED || state == STATE_REVIEWING;
+	struct json *body = json_new_object();
 	(void)json_set_str(body, "action_id", action->id);
 	(void)json_set_str(body, "task", action->task->id);
-	(void)json_set_str(body, "state", action_state_name(action->state));
+	(void)json_set_str(body, "state", action_state_name(state));
 	(void)json_set_str(body, "policy", action->generation->hash);
 	if (action->review_id[0] != '\0')
 		(void)json_set_str(body, "review_id", action->review_id);
@@ -37,13 +38,35 @@ verdict_send(struct arbiter *arbiter, struct action *action, uint32_t serial, co
 	lend(body, "decision", &action->decision);
 	if (goes_on)
 		lend(body, "sandbox", &action->generation->sandbox);
-	/* A send that fails ends the conversation with the supervisor, and with it us. */
+	return body;
+}
+
+/* A send that fails ends the conversation with the supervisor, and with it us. */
+static void
+verdict_post(struct arbiter *arbiter, uint32_t serial, struct json *body)
+{
 	if (body == NULL)
 		conn_close(arbiter->supervisor);
 	else
 		(void)conn_send(arbiter->supervisor, MSG_VERDICT, serial, body, NULL, 0);
 	(void)json_detach(body, "decision");
 	(void)json_detach(body, "sandbox");
+	json_free(body);
+}
+
+void
+verdict_send(struct arbiter *arbiter, struct action *action, uint32_t serial, const char *comment)
+{
+	verdict_post(arbiter, serial, verdict_body(action, action->state, comment));
+}
+
+void
+verdict_send_claimed(struct arbiter *arbiter, struct action *action)
+{
+	struct json *body = verdict_body(action, STATE_APPROVED, /* comment= */ NULL);
+	(void)json_set_bool(body, "claimed", true);
+	(void)json_set_int(body, "epoch", (int64_t)arbiter->epoch.now);
+	verdict_post(arbiter, action->serial, body);
 }
 
 static void

@@ -6,6 +6,8 @@
 /* MSG_VERDICT about ACTION in its present state, to request SERIAL. COMMENT may be NULL. */
 void verdict_send(
     struct arbiter *arbiter, struct action *action, uint32_t serial, const char *comment);
+/* The same to the proposal of ACTION, which was its claim as well and is granted. */
+void verdict_send_claimed(struct arbiter *arbiter, struct action *action);
 
 /* Ends ACTION, which nobody performs, in state TO: in the store, in memory, in the ledger (EVENT) and
  * towards the supervisor, and forgets it. COMMENT and BY (who ended it) may be NULL.

@@ -118,6 +118,21 @@ store_policy_active(
 }
 
 int
+store_policy_text(struct store *store, const char *hash, struct buf *ret_text)
+{
+	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	int r = db_prepare(
+	    store, &stmt, "SELECT text FROM generations WHERE hash = ?1 LIMIT 1", "t", hash);
+	if (r < 0)
+		return r;
+	r = db_step(stmt);
+	if (r <= 0)
+		return r < 0 ? r : -ENOENT;
+	const char *text = db_text(stmt, 0);
+	return buf_add(ret_text, text, (size_t)sqlite3_column_bytes(stmt, 0));
+}
+
+int
 store_policy_history(struct store *store, const char *name, store_generation_fn *fn, void *data)
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;

@@ -167,6 +167,8 @@ int store_policy_rollback(struct store *store, const char *name, const char *by,
 /* The active generation's text. -ENOENT if there is none. */
 int store_policy_active(struct store *store, const char *name, struct buf *ret_text,
     char ret_hash[SHA256_HEX]) MUST_CHECK;
+/* The text that was activated as HASH at some time. -ENOENT if there is none. */
+int store_policy_text(struct store *store, const char *hash, struct buf *ret_text) MUST_CHECK;
 /* Newest first; NAME may be NULL for all. */
 typedef void store_generation_fn(const struct store_generation *generation, void *data);
 int store_policy_history(struct store *store, const char *name, store_generation_fn *fn, void *data)

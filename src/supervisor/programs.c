@@ -37,10 +37,20 @@ on_ledger_answer(struct conn *conn, struct msg *m)
 	return 0;
 }
 
+/* Nothing is prepared by policy yet, so nothing is dropped. */
+static int
+on_policy_changed(struct conn *conn, struct msg *m)
+{
+	(void)conn;
+	(void)m;
+	return 0;
+}
+
 static const struct route arbiter_routes[] = {
     {MSG_VERDICT, 1u << PEER_ARBITER, 0, MSG_BODY_MAX, 0, run_on_verdict},
     {MSG_CLAIMED, 1u << PEER_ARBITER, 0, 4096, 0, run_on_claimed},
     {MSG_KILL_TASK, 1u << PEER_ARBITER, 0, 4096, 0, run_on_kill},
+    {MSG_POLICY_CHANGED, 1u << PEER_ARBITER, 0, 4096, 0, on_policy_changed},
     {MSG_ERROR, 1u << PEER_ARBITER, 0, 16384, 0, run_on_refused},
     {0},
 };
