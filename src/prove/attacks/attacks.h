@@ -62,7 +62,8 @@ int fixture_serve(char **argv);
 /* Copies this program to PATH with MODE. */
 bool copy_program(const char *path, mode_t mode);
 
-/* One per boundary; each ends with a row without a name. */
-extern const struct attack files_attacks[], processes_attacks[], kernel_attacks[],
-    devices_attacks[], network_attacks[], executables_attacks[], resources_attacks[],
-    privilege_attacks[], sandboxes_attacks[], supervisor_attacks[];
+/* One per file; each ends with a row without a name. */
+extern const struct attack files_attacks[], processes_attacks[], namespaces_attacks[],
+    kernel_attacks[], settings_attacks[], devices_attacks[], network_attacks[],
+    executables_attacks[], resources_attacks[], privilege_attacks[], sandboxes_attacks[],
+    supervisor_attacks[];

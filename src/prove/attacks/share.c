@@ -76,7 +76,10 @@ answer_harmless(long result, int harmless)
 {
 	if (result < 0 && errno != harmless)
 		return answer(false, "");
-	set_detail("%s", result >= 0 ? "it worked" : strerror(harmless));
+	if (result >= 0)
+		set_detail("it worked");
+	else
+		set_detail("allowed; only its argument is wrong (%s)", strerror(harmless));
 	return ATTACK_SUCCEEDED;
 }
 

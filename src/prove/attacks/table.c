@@ -3,18 +3,9 @@
 
 #include "prove/attacks/attacks.h"
 
-static const struct attack *const boundaries[] = {
-    [BOUNDARY_FILES] = files_attacks,
-    [BOUNDARY_PROCESSES] = processes_attacks,
-    [BOUNDARY_KERNEL] = kernel_attacks,
-    [BOUNDARY_DEVICES] = devices_attacks,
-    [BOUNDARY_NETWORK] = network_attacks,
-    [BOUNDARY_EXECUTABLES] = executables_attacks,
-    [BOUNDARY_RESOURCES] = resources_attacks,
-    [BOUNDARY_PRIVILEGE] = privilege_attacks,
-    [BOUNDARY_SANDBOXES] = sandboxes_attacks,
-    [BOUNDARY_SUPERVISOR] = supervisor_attacks,
-};
+static const struct attack *const tables[] = {files_attacks, processes_attacks, namespaces_attacks,
+    kernel_attacks, settings_attacks, devices_attacks, network_attacks, executables_attacks,
+    resources_attacks, privilege_attacks, sandboxes_attacks, supervisor_attacks};
 
 static const char *const boundary_names[] = {
     [BOUNDARY_FILES] = "files",
@@ -67,8 +58,8 @@ static const struct {
 const struct attack *
 attack_at(size_t index)
 {
-	for (size_t b = 0; b < ARRAY_LEN(boundaries); b++)
-		for (const struct attack *a = boundaries[b]; a->name != NULL; a++)
+	for (size_t t = 0; t < ARRAY_LEN(tables); t++)
+		for (const struct attack *a = tables[t]; a->name != NULL; a++)
 			if (index-- == 0)
 				return a;
 	return NULL;
