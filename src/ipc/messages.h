@@ -63,9 +63,12 @@ enum msg_type {
 	    90, /* ← {"checkpoints":[{"name","at_ms","bytes","how":"layer|copy"}],"made"?:name} */
 	MSG_SESSION_VIEW =
 	    91, /* {"sandbox","from"?:checkpoint|"base","to"?:checkpoint|"now"}: the two states of the
-	           workspace as directories; ← MSG_SESSION_VIEWED {"task","policy","path","began_ms"};
-	           fds: [from], [to] */
-	MSG_SESSION_VIEWED = 92,
+	           workspace as directories; ← MSG_SESSION_VIEWED */
+	MSG_SESSION_VIEWED =
+	    92, /* ← {"task","policy","path","began_ms","layers" (names with commas: only where these
+	           directories have entries can the two differ; may be empty)}; fds: [from], [to],
+	           [directory of the layers]: `rf-workspace compare --from-fd … --to-fd …
+	           --layers-fd … --layers …` */
 
 	MSG_STATUS =
 	    19, /* → {"stay"?:true: do not leave when idle}; ← {"version","pid","sandboxes":[{"sandbox","task","pid","since"}],

@@ -5,8 +5,8 @@
  *
  * The upper layer is hostile: every name, link, mode and size in it was chosen by the agent. So both
  * trees are walked by descriptor only (openat2 with RESOLVE_BENEATH, no symbolic links, no mounts
- * crossed), everything is bounded, and nothing but regular files, directories and symbolic links ever
- * leaves it; set-id bits never do.
+ * crossed), everything is bounded, and nothing but regular files, directories and symbolic links that stay
+ * inside ever leaves it; set-id bits never do.
  *
  * What an overlay's upper layer looks like (Documentation/filesystems/overlayfs.rst): a deleted entry
  * is a whiteout (character device 0:0, or an empty file with the attribute overlay.whiteout); a
@@ -26,6 +26,7 @@
 #include "base/sha256.h"
 
 #define WORKSPACE_ENTRIES_MAX 200000            /* looked at, in both trees together */
+#define WORKSPACE_LAYERS_MAX 128                /* of a comparison */
 #define WORKSPACE_DEPTH_MAX 128                 /* directories */
 #define WORKSPACE_PATH_MAX 4096                 /* bytes */
 #define WORKSPACE_BYTES_MAX (4LL << 30)         /* contents read; sparse files count in full */
@@ -49,7 +50,7 @@ enum change_flag {
 	CHANGE_TYPE = 1 << 2,    /* another type than before */
 	CHANGE_SETID = 1 << 3,   /* had set-user-ID, set-group-ID or sticky bits: removed */
 	CHANGE_OUTSIDE =
-	    1 << 4, /* a symbolic link that is absolute or leads out of the workspace */
+	    1 << 4, /* a symbolic link that is absolute or may lead out: never committed */
 	CHANGE_SPECIAL = 1 << 5,  /* fifo, socket or device: never committed */
 	CHANGE_PRIVATE = 1 << 6,  /* a reserved name: never committed */
 	CHANGE_UNREAD = 1 << 7,   /* too large or not readable: a commit is refused */
@@ -68,8 +69,8 @@ struct change {
 	int64_t old_size;
 	uint32_t flags;
 	uint8_t hash[SHA256_BYTES]; /* of a file's contents or a link's target; zero otherwise */
-	uint64_t inode;             /* in the upper layer */
-	bool linked;                /* more than one name in the upper layer */
+	uint64_t inode, device;     /* of the new file */
+	bool linked;                /* it has more than one name */
 };
 
 /* The changes, sorted by path so that what is below a directory follows it. */
@@ -89,6 +90,12 @@ struct changes {
  * 0, -E2BIG past a bound, -ENAMETOOLONG, -ENOMEM, or -errno, with ERR. On success changes_done RET. */
 int workspace_scan(int upper, int lower, int64_t since_ms, struct changes *ret, struct error *err)
     MUST_CHECK;
+/* Compares two whole trees, FROM and TO: states of a session's workspace, or the user's directory and a
+ * state. What they differ in can only lie where one of the N_LAYERS directories LAYERS (upper layers of an
+ * overlay; those that one state has and the other has not) has an entry: only there is looked. With no layers
+ * everywhere. Otherwise as workspace_scan. */
+int workspace_compare(int from, int to, const int *layers, size_t n_layers, int64_t since_ms,
+    struct changes *ret, struct error *err) MUST_CHECK;
 void changes_done(struct changes *changes);
 
 /* {"changes":[…],"added","modified","deleted","files","bytes","flags":[],"digest"}; owned. */
@@ -116,7 +123,7 @@ struct commit_options {
 
 struct commit_result {
 	size_t applied;  /* changes */
-	size_t withheld; /* changes left out: special files and reserved names */
+	size_t withheld; /* changes left out: special files, links that lead out, reserved names */
 };
 
 /* Applies the changes to LOWER with the caller's own privileges: all of them or none.

@@ -28,7 +28,9 @@ static const char *const flag_names[] = {"content", "mode", "type", "setid-remov
 bool
 change_is_withheld(const struct change *change)
 {
-	return (change->flags & (CHANGE_SPECIAL | CHANGE_PRIVATE)) != 0;
+	return change->kind == CHANGE_DELETED
+	    ? (change->flags & CHANGE_PRIVATE) != 0
+	    : (change->flags & (CHANGE_SPECIAL | CHANGE_PRIVATE | CHANGE_OUTSIDE)) != 0;
 }
 
 bool
@@ -222,7 +224,7 @@ add_remarks(const struct change *c, struct buf *out)
 		uint32_t flag;
 		const char *text;
 	} remarks[] = {
-	    {CHANGE_OUTSIDE, "leads outside the workspace"},
+	    {CHANGE_OUTSIDE, "leads outside the workspace, never committed"},
 	    {CHANGE_SETID, "set-id bits are not kept"},
 	    {CHANGE_SPECIAL, "never committed"},
 	    {CHANGE_PRIVATE, "reserved name, never committed"},

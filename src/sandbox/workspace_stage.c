@@ -35,6 +35,8 @@ compare_links(const void *a, const void *b)
 	const struct link *x = a, *y = b;
 	if (x->inode != y->inode)
 		return x->inode < y->inode ? -1 : 1;
+	if (x->device != y->device)
+		return x->device < y->device ? -1 : 1;
 	return x->index < y->index ? -1 : x->index > y->index;
 }
 
@@ -49,7 +51,8 @@ stage_init(struct stage *s)
 	for (size_t i = 0; i < changes->n; i++)
 		if (changes->items[i].linked && changes->items[i].kind == CHANGE_ADDED &&
 		    changes->items[i].type == ENTRY_FILE)
-			s->links[s->n_links++] = (struct link){changes->items[i].inode, i};
+			s->links[s->n_links++] =
+			    (struct link){changes->items[i].inode, changes->items[i].device, i};
 	if (s->n_links > 1)
 		qsort(s->links, s->n_links, sizeof(*s->links), compare_links);
 	return 0;
@@ -68,16 +71,17 @@ stage_done(struct stage *s)
 static ssize_t
 staged_twin(const struct stage *s, size_t i)
 {
-	uint64_t inode = s->changes->items[i].inode;
+	struct link wanted = {s->changes->items[i].inode, s->changes->items[i].device, 0};
 	size_t low = 0, high = s->n_links;
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
-		if (s->links[middle].inode < inode)
+		if (compare_links(&s->links[middle], &wanted) < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	if (low == s->n_links || s->links[low].inode != inode)
+	if (low == s->n_links || s->links[low].inode != wanted.inode ||
+	    s->links[low].device != wanted.device)
 		return -1;
 	size_t first = s->links[low].index;
 	return first != i && s->spots[first].used ? (ssize_t)first : -1;

@@ -7,9 +7,9 @@
 #include "sandbox/workspace.h"
 #include "sandbox/workspace_journal.h"
 
-/* A name of the upper layer that shares its inode with others. */
+/* A name that shares its file with others. The merged tree of several layers has several devices. */
 struct link {
-	uint64_t inode;
+	uint64_t inode, device;
 	size_t index;
 };
 

@@ -1,10 +1,13 @@
-/* rf-workspace: what a staged run changed, and how it gets out.
+/* rf-workspace: what a staged workspace changed, and how it gets out.
  *
  *     rf-workspace summary|diff|changes|commit|recover --lower-fd N|DIR [--upper-fd N] [options]
+ *     rf-workspace compare|apply --from-fd N --to-fd N [--layers-fd N --layers NAME,…] [options]
  *
- * The CLI executes it with two directory descriptors: the upper layer of a finished sandbox and the
- * user's own directory. Runs as the user (root when the user is). Before it reads anything that the
- * agent wrote it confines itself to the two trees (profile.c): no other file, no program, no socket.
+ * The CLI executes it with directory descriptors. First form: the upper layer of a finished sandbox, and the
+ * user's own directory. Second form: two whole trees, states of a session's workspace (for apply, FROM is the
+ * user's own directory), and the layers that tell where they can differ (sandbox/workspace.h). Runs as the
+ * user (root when the user is). Before it reads anything that the agent wrote it confines itself to these
+ * trees (profile.c): no other file, no program, no socket.
  * Secrets: the key that authenticates commit journals, STATE/workspace.key.
  *
  * If compromised, an attacker can read and write the workspace with the user's privileges, and nothing
@@ -22,6 +25,8 @@
 #include "base/log.h"
 #include "ipc/paths.h"
 #include "sandbox/workspace.h"
+#include "sandbox/workspace_fs.h"
+#include "sandbox/workspace_list.h"
 #include "workspacetool/profile.h"
 
 #define KEY_BYTES 32
@@ -32,8 +37,11 @@
 
 struct arguments {
 	const char *command;
-	int upper;
-	int lower;
+	int upper;  /* or the newer tree */
+	int lower;  /* or the older tree */
+	int layers; /* the directory of the layers NAMES, or -1 */
+	const char *layer_names;
+	bool summary, diff;
 	int64_t since_ms;
 	const char *name;
 	const char *digest;
@@ -42,14 +50,47 @@ struct arguments {
 	uint8_t key[KEY_BYTES];
 };
 
+static const char usage_text[] =
+    "usage: rf-workspace summary|diff|changes|commit|recover --lower-fd N | DIR\n"
+    "           [--upper-fd N] [--since MS] [--name PATH] [--digest HEX] [--force] [--json]\n"
+    "       rf-workspace compare --from-fd N --to-fd N [--layers-fd N --layers NAME,...]\n"
+    "           [--summary | --diff] [--json] [--since MS] [--name PATH]\n"
+    "       rf-workspace apply --from-fd N --to-fd N [--layers-fd N --layers NAME,...]\n"
+    "           [--since MS] [--digest HEX] [--force] [--json] [--name PATH]\n";
+
+static const char help_text[] =
+    "\n"
+    "The descriptors are open directories. Text for people by default; --json: one object.\n"
+    "  summary   the changes, at most 200 of their paths in JSON    diff     as unified diff\n"
+    "  changes   all of them                                        commit   apply to LOWER\n"
+    "  recover   finish, or remove what is left of, a commit that was killed\n"
+    "  compare   what TO has that FROM has not: two states of a session's workspace. Text is the "
+    "list;\n"
+    "            --diff a unified diff, --summary --json as `summary --json`, --json as `changes "
+    "--json`\n"
+    "  apply     make the user's own directory FROM what TO is; --digest: that of the comparison "
+    "that was\n"
+    "            approved (compare with the same FROM, TO, layers and --since)\n"
+    "  --layers  names of directories below --layers-fd: only where they have entries can FROM and "
+    "TO\n"
+    "            differ. Without it both trees are read whole\n"
+    "  --since   milliseconds since 1970; what changed later in LOWER or FROM is a conflict\n"
+    "  --force   also over conflicts\n"
+    "Exit codes: 0; 1 failed; 2 wrong usage; 3 refused (conflict, other digest, unreadable).\n";
+
 static int
 usage(void)
 {
-	(void)fputs(
-	    "usage: rf-workspace summary|diff|changes|commit|recover --lower-fd N | DIR\n"
-	    "    [--upper-fd N] [--since MS] [--name PATH] [--digest HEX] [--force] [--json]\n",
-	    stderr);
+	(void)fputs(usage_text, stderr);
 	return 2;
+}
+
+static int
+help(void)
+{
+	(void)fputs(usage_text, stdout);
+	(void)fputs(help_text, stdout);
+	return fflush(stdout) == 0 ? 0 : 1;
 }
 
 static int
@@ -101,10 +142,12 @@ parse_fd(const char *text, int *ret)
 static int
 take_option(struct arguments *a, const char *name, const char *value)
 {
-	if (strcmp(name, "--upper-fd") == 0)
+	if (strcmp(name, "--upper-fd") == 0 || strcmp(name, "--to-fd") == 0)
 		return parse_fd(value, &a->upper);
-	if (strcmp(name, "--lower-fd") == 0)
+	if (strcmp(name, "--lower-fd") == 0 || strcmp(name, "--from-fd") == 0)
 		return parse_fd(value, &a->lower);
+	if (strcmp(name, "--layers-fd") == 0)
+		return parse_fd(value, &a->layers);
 	if (strcmp(name, "--since") == 0)
 		return parse_number(value, INT64_MAX / 1000000, &a->since_ms);
 	if (strcmp(name, "--lower") == 0) {
@@ -117,24 +160,41 @@ take_option(struct arguments *a, const char *name, const char *value)
 		a->name = value;
 	else if (strcmp(name, "--digest") == 0)
 		a->digest = value;
+	else if (strcmp(name, "--layers") == 0)
+		a->layer_names = value;
 	else
 		return -EINVAL;
 	return 0;
 }
 
+static bool
+take_flag(struct arguments *a, const char *name)
+{
+	bool *flag = NULL;
+	if (strcmp(name, "--json") == 0)
+		flag = &a->json;
+	else if (strcmp(name, "--force") == 0)
+		flag = &a->force;
+	else if (strcmp(name, "--summary") == 0)
+		flag = &a->summary;
+	else if (strcmp(name, "--diff") == 0)
+		flag = &a->diff;
+	if (flag != NULL)
+		*flag = true;
+	return flag != NULL;
+}
+
 static int
 parse_arguments(int argc, char **argv, struct arguments *a)
 {
-	*a = (struct arguments){.upper = -1, .lower = -1};
+	*a = (struct arguments){.upper = -1, .lower = -1, .layers = -1};
 	if (argc < 2)
 		return -EINVAL;
 	a->command = argv[1];
 	for (int i = 2; i < argc; i++) {
-		if (strcmp(argv[i], "--json") == 0) {
-			a->json = true;
-		} else if (strcmp(argv[i], "--force") == 0) {
-			a->force = true;
-		} else if (argv[i][0] != '-') {
+		if (take_flag(a, argv[i]))
+			continue;
+		if (argv[i][0] != '-') {
 			if (take_option(a, "--lower", argv[i]) < 0) {
 				(void)fprintf(
 				    stderr, "ringfence: %s: %s\n", argv[i], strerror(errno));
@@ -150,6 +210,8 @@ parse_arguments(int argc, char **argv, struct arguments *a)
 		}
 	}
 	bool needs_upper = strcmp(a->command, "recover") != 0;
+	if ((a->layers >= 0) != (a->layer_names != NULL))
+		return -EINVAL;
 	return a->lower < 0 || (needs_upper && a->upper < 0) ? -EINVAL : 0;
 }
 
@@ -240,7 +302,7 @@ static int
 show_changes(const struct arguments *a, const struct changes *changes, struct error *err)
 {
 	if (a->json) {
-		_cleanup_json_ struct json *o = strcmp(a->command, "summary") == 0
+		_cleanup_json_ struct json *o = a->summary
 		    ? changes_summary(changes, SUMMARY_PATHS, SUMMARY_BYTES)
 		    : changes_to_json(changes);
 		return print_json(o, err);
@@ -307,29 +369,84 @@ recover(const struct arguments *a, bool quiet, struct error *err)
 	return 0;
 }
 
+/* ---- two trees ---- */
+
+/* Opens the layers that a->layer_names lists. Their number, or -errno. */
 static int
-perform(struct arguments *a, struct error *err)
+open_layers(const struct arguments *a, int fds[WORKSPACE_LAYERS_MAX], struct error *err)
+{
+	int n = 0;
+	for (const char *p = a->layer_names; p != NULL && *p != 0;) {
+		char name[64];
+		size_t len = strcspn(p, ",");
+		if (len == 0 || len >= sizeof(name) || n == WORKSPACE_LAYERS_MAX)
+			return error_set(
+			    err, EINVAL, "bad_layers", "the list of layers is not one");
+		memcpy(name, p, len);
+		name[len] = 0;
+		p += len + (p[len] == ',');
+		fds[n] = wsfs_open(a->layers, name, O_RDONLY | O_DIRECTORY);
+		if (fds[n] < 0)
+			return error_set_errno(err, -fds[n], "bad_layers", "layer %s", name);
+		n++;
+	}
+	return n;
+}
+
+/* A list that is there and empty: the two states are the same, and nothing is looked at. */
+static int
+compare(const struct arguments *a, struct changes *ret, struct error *err)
+{
+	int fds[WORKSPACE_LAYERS_MAX];
+	int n = open_layers(a, fds, err);
+	if (n < 0)
+		return n;
+	if (n == 0 && a->layer_names != NULL) {
+		*ret = (struct changes){0};
+		changes_finish(ret);
+		return 0;
+	}
+	return workspace_compare(a->lower, a->upper, fds, (size_t)n, a->since_ms, ret, err);
+}
+
+/* ---- what is asked ---- */
+
+static const struct command {
+	const char *name;
+	bool trees, commits, recovers;
+} commands[] = {
+    {"summary", false, false, false},
+    {"diff", false, false, false},
+    {"changes", false, false, false},
+    {"commit", false, true, false},
+    {"recover", false, false, true},
+    {"compare", true, false, false},
+    {"apply", true, true, false},
+};
+
+static int
+perform(struct arguments *a, const struct command *command, struct error *err)
 {
 	struct changes changes;
-	bool commits = strcmp(a->command, "commit") == 0,
-	     recovers = strcmp(a->command, "recover") == 0;
-	int r = commits || recovers ? load_key(a->key, err) : 0;
+	bool writes = command->commits || command->recovers;
+	int r = writes ? load_key(a->key, err) : 0;
+	struct profile_trees trees = {
+	    .from = a->lower, .writes = writes, .to = a->upper, .layers = a->layers};
 	if (r == 0)
-		r = profile_enter(a->upper, a->lower, err);
-	if (r < 0 || recovers)
+		r = profile_enter(&trees, err);
+	if (r < 0 || command->recovers)
 		return r < 0 ? r : recover(a, false, err);
-	if (commits)
+	if (command->commits)
 		r = recover(a, true, err);
 	if (r == 0)
-		r = workspace_scan(a->upper, a->lower, a->since_ms, &changes, err);
+		r = command->trees ? compare(a, &changes, err)
+				   : workspace_scan(a->upper, a->lower, a->since_ms, &changes, err);
 	if (r < 0)
 		return r;
-	if (commits)
+	if (command->commits)
 		r = commit(a, &changes, err);
-	else if (strcmp(a->command, "diff") == 0)
-		r = show_diff(a, &changes, err);
 	else
-		r = show_changes(a, &changes, err);
+		r = a->diff ? show_diff(a, &changes, err) : show_changes(a, &changes, err);
 	changes_done(&changes);
 	return r;
 }
@@ -337,17 +454,21 @@ perform(struct arguments *a, struct error *err)
 int
 main(int argc, char **argv)
 {
-	static const char *const commands[] = {"summary", "diff", "changes", "commit", "recover"};
 	struct arguments a;
 	struct error err = {0};
+	const struct command *command = NULL;
 	log_program("rf-workspace");
-	bool known = false;
+	if (argc == 2 && strcmp(argv[1], "--help") == 0)
+		return help();
 	if (parse_arguments(argc, argv, &a) < 0)
 		return usage();
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		known = known || strcmp(a.command, commands[i]) == 0;
-	if (!known)
+		if (strcmp(a.command, commands[i].name) == 0)
+			command = &commands[i];
+	if (command == NULL)
 		return usage();
-	int r = perform(&a, &err);
+	a.summary = a.summary || strcmp(a.command, "summary") == 0;
+	a.diff = a.diff || strcmp(a.command, "diff") == 0;
+	int r = perform(&a, command, &err);
 	return r < 0 ? report(&a, r, &err) : 0;
 }

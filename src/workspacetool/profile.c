@@ -23,7 +23,7 @@
 #endif
 
 static const int syscalls[] = {
-    /* files, below the two descriptors */
+    /* files, below the descriptors */
     SYS_openat2, SYS_openat, SYS_close, SYS_read, SYS_write, SYS_writev, SYS_lseek, SYS_fstat,
     SYS_newfstatat, SYS_statx, SYS_getdents64, SYS_readlinkat, SYS_fgetxattr, SYS_faccessat2,
     SYS_mkdirat, SYS_symlinkat, SYS_linkat, SYS_unlinkat, SYS_renameat, SYS_renameat2, SYS_fchmod,
@@ -63,15 +63,19 @@ enter_seccomp(struct error *err)
 }
 
 int
-profile_enter(int upper, int lower, struct error *err)
+profile_enter(const struct profile_trees *trees, struct error *err)
 {
-	struct landlock_path paths[] = {
-	    {.fd = lower, .access = LL_READ | LL_WRITE},
-	    {.fd = upper, .path = "", .access = LL_READ},
-	};
+	struct landlock_path paths[3];
+	size_t n = 0;
+	paths[n++] = (struct landlock_path){
+	    .fd = trees->from, .access = LL_READ | (trees->writes ? LL_WRITE : 0)};
+	if (trees->to >= 0)
+		paths[n++] = (struct landlock_path){.fd = trees->to, .access = LL_READ};
+	if (trees->layers >= 0)
+		paths[n++] = (struct landlock_path){.fd = trees->layers, .access = LL_READ};
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return error_set_errno(err, errno, "confine_failed", "rf-workspace: no_new_privs");
-	int r = landlock_restrict(paths, upper >= 0 ? 2 : 1, LL_NET_BIND | LL_NET_CONNECT,
-	    LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL, NULL, err);
+	int r = landlock_restrict(
+	    paths, n, LL_NET_BIND | LL_NET_CONNECT, LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL, NULL, err);
 	return r < 0 ? r : enter_seccomp(err);
 }

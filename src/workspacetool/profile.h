@@ -1,9 +1,19 @@
 /* The locks of rf-workspace. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "base/macros.h"
 
-/* From here on only the two trees can be reached: UPPER to read (-1: none), LOWER to read and write.
- * 0 or -errno; there is no running without. */
-int profile_enter(int upper, int lower, struct error *err) MUST_CHECK;
+/* The trees that it works on; -1: none. */
+struct profile_trees {
+	int from; /* the user's own directory, or the older state */
+	bool writes;
+	int to;
+	int layers;
+};
+
+/* From here on only TREES can be reached: all to read, FROM to write where it says so. 0 or -errno; there is
+ * no running without. */
+int profile_enter(const struct profile_trees *trees, struct error *err) MUST_CHECK;

@@ -150,16 +150,22 @@ class Usage(unittest.TestCase):
             self.assertEqual(p.returncode, 2, args)
             self.assertIn("usage: rf-workspace", p.stderr)
 
-    def test_a_link_out_of_the_workspace_is_committed_as_a_link(self):
+    def test_only_links_that_stay_inside_the_workspace_are_committed(self):
         with tempfile.TemporaryDirectory() as base:
             state, lower, upper = (os.path.join(base, n) for n in ("state", "lower", "upper"))
             os.mkdir(lower), os.mkdir(upper)
-            os.symlink("/etc/passwd", os.path.join(upper, "link"))
+            os.mkdir(os.path.join(upper, "d"))
+            # "here/.." looks like the top and is above it
+            for name, target in (("out", "/etc/passwd"), ("d/up", "../../x"), ("here", "."), ("by", "here/../x"),
+                                 ("d/in", "../d"), ("self", "d")):
+                os.symlink(target, os.path.join(upper, name))
             up, low = os.open(upper, os.O_RDONLY), os.open(lower, os.O_RDONLY)
             p = self.run_tool("commit", "--upper-fd", str(up), "--lower-fd", str(low),
                               pass_fds=(up, low), env=dict(os.environ, RINGFENCE_STATE=state))
             self.assertEqual(p.returncode, 0, p.stderr)
-            self.assertEqual(os.readlink(os.path.join(lower, "link")), "/etc/passwd")
+            self.assertEqual(sorted(os.listdir(lower)), ["d", "here", "self"])
+            self.assertEqual(os.readlink(os.path.join(lower, "d/in")), "../d")
+            self.assertIn("3 kept out", p.stdout)
             self.assertEqual(os.stat(os.path.join(state, "workspace.key")).st_mode & 0o777, 0o600)
             os.close(up), os.close(low)
 
