@@ -7,37 +7,12 @@
 #include <string.h>
 
 #include "policy/model.h"
-
-/* Programs that run code or commands that their arguments or files name. */
-static const char *const interpreters[] = {"bash", "dash", "sh", "zsh", "fish", "ksh", "busybox",
-    "python", "python3", "perl", "ruby", "node", "nodejs", "deno", "bun", "php", "lua", "tclsh",
-    "guile", "java", "Rscript", "gdb", "sqlite3", "psql", "awk", "gawk", "mawk", "sed", "ed", "vi",
-    "vim", "nvim", "emacs"};
-static const char *const launchers[] = {"git", "find", "xargs", "env", "nice", "nohup", "timeout",
-    "setsid", "stdbuf", "tar", "rsync", "ssh", "make", "cmake", "ninja", "npm", "npx", "yarn",
-    "pnpm", "pip", "pip3", "uv", "cargo", "go", "mvn", "gradle", "docker", "gcc", "cc", "ld", "man",
-    "less", "more", "watch", "parallel", "script", "ssh-keygen", "zip", "dpkg", "apt", "apt-get",
-    "nmap", "curl"};
+#include "policy/powers.h"
 
 static void
 note(struct json *notes, const char *text)
 {
 	(void)json_push(notes, json_new_string(text));
-}
-
-/* "python3.11" is python3. */
-static bool
-is_named(const char *program, const char *const *names, size_t n)
-{
-	const char *slash = strrchr(program, '/');
-	const char *base = slash != NULL ? slash + 1 : program;
-	for (size_t i = 0; i < n; i++) {
-		size_t len = strlen(names[i]);
-		if (strncmp(base, names[i], len) == 0 &&
-		    strspn(base + len, "0123456789.") == strlen(base + len))
-			return true;
-	}
-	return false;
 }
 
 /* ---- what is permitted ---- */
@@ -150,6 +125,67 @@ say_permits(struct buf *out, const struct rule *r)
 
 /* ---- what is not bounded ---- */
 
+/* What programs of KIND do by themselves; LISTED: only named programs exist inside. */
+static const char *
+say_power(enum power_kind kind, bool listed)
+{
+	switch (kind) {
+	case POWER_COMPUTES:
+		return listed
+		    ? "interpreter: computes anything, and runs other programs that are listed"
+		    : "interpreter: computes anything, and runs every program that exists inside";
+	case POWER_RUNS:
+		return listed ? "runs other programs that are listed"
+			      : "runs other programs, any that exists inside";
+	case POWER_LOADS:
+		return listed
+		    ? "loads code: what it starts need not be listed as long as it can be read"
+		    : "loads code into processes";
+	}
+	return "";
+}
+
+/* One line for all programs of the rule that are of KIND. */
+static void
+note_power(
+    const struct policy *policy, const struct rule *r, enum power_kind kind, struct json *notes)
+{
+	struct buf line;
+	size_t n = 0;
+	buf_init(&line, 1 << 20);
+	for (size_t i = 0; i < r->programs.n; i++) {
+		const struct power *power = power_of(r->programs.items[i]);
+		if (power == NULL || power->kind != kind)
+			continue;
+		(void)buf_addf(
+		    &line, "%s%s (%s)", n++ > 0 ? ", " : "", r->programs.items[i], power->how);
+	}
+	if (n > 0) {
+		(void)buf_addf(&line, ": %s",
+		    say_power(kind, policy->sandbox.executables == EXECUTABLES_LISTED));
+		note(notes, buf_str(&line));
+	}
+	buf_done(&line);
+}
+
+/* The same for programs to read: [{"program","power","how"}]. */
+static struct json *
+powers_json(const struct rule *r)
+{
+	struct json *list = json_new_array();
+	for (size_t i = 0; r->kind == ACTION_EXEC && i < r->programs.n; i++) {
+		const struct power *power = power_of(r->programs.items[i]);
+		if (power == NULL || r->effect == VERDICT_DENY)
+			continue;
+		struct json *one = json_new_object();
+		(void)json_set_str(one, "program", r->programs.items[i]);
+		(void)json_set_str(one, "power", power_kind_name(power->kind));
+		(void)json_set_str(one, "how", power->how);
+		(void)json_push(list, one);
+	}
+	return list;
+}
+
 static void
 note_exec(const struct policy *policy, const struct rule *r, struct json *notes)
 {
@@ -169,21 +205,8 @@ note_exec(const struct policy *policy, const struct rule *r, struct json *notes)
 		    "off)");
 	if (r->programs.mode == LIST_ANY)
 		note(notes, "any program that exists inside, interpreters and compilers included");
-	char text[300];
-	for (size_t i = 0; i < r->programs.n; i++) {
-		const char *program = r->programs.items[i];
-		if (is_named(program, interpreters, ARRAY_LEN(interpreters))) {
-			(void)snprintf(
-			    text, sizeof(text), "%.200s runs any code that it is given", program);
-			note(notes, text);
-		} else if (is_named(program, launchers, ARRAY_LEN(launchers))) {
-			(void)snprintf(text, sizeof(text),
-			    "%.200s starts other programs, as its arguments, its "
-			    "configuration or the files it reads say",
-			    program);
-			note(notes, text);
-		}
-	}
+	for (int kind = POWER_COMPUTES; kind <= POWER_LOADS; kind++)
+		note_power(policy, r, (enum power_kind)kind, notes);
 }
 
 static void
@@ -243,6 +266,7 @@ policy_capabilities(const struct policy *policy)
 		(void)json_set_str(v, "kind", kind_names[r->kind]);
 		(void)json_set_str(v, "what", buf_str(&permits));
 		(void)json_set(v, "notes", notes);
+		(void)json_set(v, "powers", powers_json(r));
 		(void)json_push(list, v);
 		buf_done(&permits);
 	}

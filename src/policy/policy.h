@@ -109,7 +109,8 @@ struct json *policy_schema(void);
 int policy_diff(const struct policy *before, const struct policy *after, struct json **ret)
     MUST_CHECK;
 /* What each rule permits and what it does not bound; owned:
- * [{"rule","effect","kind","what","notes":[]}]. */
+ * [{"rule","effect","kind","what","notes":[],"powers":[{"program","power","how"}]}]: powers are what the
+ * named programs can do by themselves ("interpreter", "runs" other programs, "loads" code). */
 struct json *policy_capabilities(const struct policy *policy);
 /* Whether WALL_MS (milliseconds since the epoch) lies outside the working hours that the policy names;
  * false if it names none. For the fact "outside_hours". */

@@ -130,7 +130,25 @@ class Tool(unittest.TestCase):
         self.assertEqual([rule["rule"] for rule in rules], ["git"])
         notes = " ".join(rules[0]["notes"])
         self.assertIn("what that starts in turn is bounded by the files, network and limits", notes)
-        self.assertIn("/usr/bin/git starts other programs", notes)
+        self.assertIn("/usr/bin/git (-c core.pager", notes)
+        self.assertIn("runs other programs, any that exists inside", notes)
+        self.assertEqual([(p["program"], p["power"]) for p in rules[0]["powers"]],
+                         [("/usr/bin/git", "runs")])
+
+    def test_capabilities_name_interpreters_in_one_line_for_each_rule(self):
+        (self.path / "l.yaml").write_text(
+            "version: 1\nname: l\nsandbox: {executables: listed}\nrules:\n"
+            "  - {name: a, allow: exec, program: [/usr/bin/python3.11, /bin/sh, /usr/bin/cat, /usr/bin/find]}\n"
+            "  - {name: b, deny: exec, program: /usr/bin/perl}\n"
+            "  - {name: c, allow: exec, program: /usr/bin/wc}\n", encoding="utf-8")
+        lines = self.run_tool("capabilities", "l.yaml").stdout.splitlines()
+        self.assertIn("  - /usr/bin/python3.11 (a programming language), /bin/sh (a shell: scripts, pipes, "
+                      "files): interpreter: computes anything, and runs other programs that are listed", lines)
+        self.assertEqual(sum("runs other programs that are listed" in line for line in lines), 2)
+        self.assertFalse(any("perl" in line and "interpreter" in line for line in lines))
+        rules = json.loads(self.run_tool("capabilities", "l.yaml", "--json").stdout)
+        self.assertEqual([[p["power"] for p in rule["powers"]] for rule in rules],
+                         [["interpreter", "interpreter", "runs"], [], []])
 
     def test_without_an_arbiter_activation_says_how_to_start_one(self):
         for args in [("activate", "p.yaml"), ("rollback", "t"), ("history",)]:
