@@ -53,6 +53,7 @@
 #define CREATE_FLAGS (0100u | 020000000u) /* O_CREAT, __O_TMPFILE */
 #define NEW_NAMESPACES 0x7e020000u        /* every CLONE_NEW* that clone(2) takes */
 #define NODE_TYPE 0170000u
+#define EMPTY_PATH 0x1000u /* AT_EMPTY_PATH */
 
 /* Calls that need no look at their arguments. */
 static const int always[] = {
@@ -280,12 +281,25 @@ static const struct seccomp_rule by_argument[] = {
 #endif
 };
 
-int
-filter_command(struct seccomp_program *ret, struct error *err)
+/* With `executables: listed` a program comes from a file of the root or not at all: none from memory, and
+ * none by a descriptor without a name. These come before the tables above and so win over them. */
+static const struct seccomp_rule listed[] = {
+    {__NR_memfd_create, DENY},
+    {__NR_execveat, DENY, {FIELD(4, EMPTY_PATH, EMPTY_PATH)}, 1},
+    {__NR_execveat, ALLOW},
+};
+
+#define COMMAND_RULES \
+	(ARRAY_LEN(listed) + ARRAY_LEN(always) + ARRAY_LEN(never) + ARRAY_LEN(by_argument))
+
+static int
+compile_command(
+    const struct seccomp_rule *extra, size_t n_extra, struct seccomp_program *ret, struct error *err)
 {
-	static struct seccomp_rule
-	    rules[ARRAY_LEN(always) + ARRAY_LEN(never) + ARRAY_LEN(by_argument)];
+	static struct seccomp_rule rules[COMMAND_RULES];
 	size_t n = 0;
+	for (size_t i = 0; i < n_extra; i++)
+		rules[n++] = extra[i];
 	for (size_t i = 0; i < ARRAY_LEN(always); i++)
 		rules[n++] = (struct seccomp_rule){.nr = always[i], .action = ALLOW};
 	for (size_t i = 0; i < ARRAY_LEN(never); i++)
@@ -293,6 +307,18 @@ filter_command(struct seccomp_program *ret, struct error *err)
 	for (size_t i = 0; i < ARRAY_LEN(by_argument); i++)
 		rules[n++] = by_argument[i];
 	return seccomp_compile(rules, n, ABSENT, ret, err);
+}
+
+int
+filter_command(struct seccomp_program *ret, struct error *err)
+{
+	return compile_command(NULL, 0, ret, err);
+}
+
+int
+filter_command_listed(struct seccomp_program *ret, struct error *err)
+{
+	return compile_command(listed, ARRAY_LEN(listed), ret, err);
 }
 
 int
