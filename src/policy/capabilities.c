@@ -132,11 +132,11 @@ say_power(enum power_kind kind, bool listed)
 	switch (kind) {
 	case POWER_COMPUTES:
 		return listed
-		    ? "interpreter: computes anything, and runs other programs that are listed"
-		    : "interpreter: computes anything, and runs every program that exists inside";
+		    ? "interpreters, compute anything and run other programs that are listed"
+		    : "interpreters, compute anything and run every program that exists inside";
 	case POWER_RUNS:
-		return listed ? "runs other programs that are listed"
-			      : "runs other programs, any that exists inside";
+		return listed ? "run other programs that are listed"
+			      : "run other programs, any that exists inside";
 	case POWER_LOADS:
 		return listed
 		    ? "loads code: what it starts need not be listed as long as it can be read"

@@ -131,7 +131,7 @@ class Tool(unittest.TestCase):
         notes = " ".join(rules[0]["notes"])
         self.assertIn("what that starts in turn is bounded by the files, network and limits", notes)
         self.assertIn("/usr/bin/git (-c core.pager", notes)
-        self.assertIn("runs other programs, any that exists inside", notes)
+        self.assertIn("run other programs, any that exists inside", notes)
         self.assertEqual([(p["program"], p["power"]) for p in rules[0]["powers"]],
                          [("/usr/bin/git", "runs")])
 
@@ -142,9 +142,9 @@ class Tool(unittest.TestCase):
             "  - {name: b, deny: exec, program: /usr/bin/perl}\n"
             "  - {name: c, allow: exec, program: /usr/bin/wc}\n", encoding="utf-8")
         lines = self.run_tool("capabilities", "l.yaml").stdout.splitlines()
-        self.assertIn("  - /usr/bin/python3.11 (a programming language), /bin/sh (a shell: scripts, pipes, "
-                      "files): interpreter: computes anything, and runs other programs that are listed", lines)
-        self.assertEqual(sum("runs other programs that are listed" in line for line in lines), 2)
+        self.assertIn("  - interpreters, compute anything and run other programs that are listed: "
+                      "/usr/bin/python3.11 (a programming language), /bin/sh (a shell: scripts, pipes, files)", lines)
+        self.assertEqual(sum("run other programs that are listed" in line for line in lines), 2)
         self.assertFalse(any("perl" in line and "interpreter" in line for line in lines))
         rules = json.loads(self.run_tool("capabilities", "l.yaml", "--json").stdout)
         self.assertEqual([[p["power"] for p in rule["powers"]] for rule in rules],
