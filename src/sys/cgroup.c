@@ -340,10 +340,10 @@ cgroup_host_base(const struct cgroup_host *host)
 
 /* ---- sweeping ---- */
 
-/* Whether PID is a supervisor that runs. One that was killed stays a zombie for as long as its parent
- * likes, and its number may be another program's by now. */
+/* Whether PID is a supervisor, or a proof, that runs. One that was killed stays a zombie for as long as its
+ * parent likes, and its number may be another program's by now. */
 static bool
-is_supervisor(long pid)
+is_owner(long pid)
 {
 	char path[40], text[256];
 	(void)snprintf(path, sizeof(path), "/proc/%ld/stat", pid);
@@ -352,7 +352,8 @@ is_supervisor(long pid)
 	const char *name = strchr(text, '('), *end = strrchr(text, ')');
 	if (name == NULL || end == NULL || end[1] != ' ')
 		return true;
-	return strncmp(name, "(rf-supervisor)", 15) == 0 && end[2] != 'Z' && end[2] != 'X';
+	bool ours = strncmp(name, "(rf-supervisor)", 15) == 0 || strncmp(name, "(rf-prove)", 10) == 0;
+	return ours && end[2] != 'Z' && end[2] != 'X';
 }
 
 /* "ringfence-PID-N": left behind if PID runs no more. */
@@ -363,7 +364,7 @@ is_left_behind(const char *name)
 		return false;
 	char *end;
 	long pid = strtol(name + strlen(PREFIX), &end, 10);
-	return pid > 0 && *end == '-' && pid != getpid() && !is_supervisor(pid);
+	return pid > 0 && *end == '-' && pid != getpid() && !is_owner(pid);
 }
 
 int

@@ -75,6 +75,11 @@ child_main(void *data)
 		r = -errno;
 	if (r == 0)
 		r = place_fds(spec->fds, spec->n_fds);
+	if (r == 0 && spec->unblock_signals) {
+		sigset_t none;
+		sigemptyset(&none);
+		(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	}
 	if (r == 0) {
 		(void)syscall(
 		    SYS_execveat, spec->program_fd, "", spec->argv, spec->envp, AT_EMPTY_PATH);

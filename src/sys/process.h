@@ -20,10 +20,11 @@ struct process_spec {
 	bool die_with_parent; /* SIGKILL when our thread ends; the child must set it again after a
 	                         change of uid */
 	bool new_session;
+	bool unblock_signals; /* none is blocked in it, rather than all: for programs that are not of ours */
 	int exec_errno; /* out: why the exec failed */
 };
 
-/* Starts the process. All signals are blocked in it when it starts. Pid and pidfd (owned, O_CLOEXEC)
+/* Starts the process. All signals are blocked in it when it starts, unless it is to have none. Pid and pidfd (owned, O_CLOEXEC)
  * in *RET_PID and *RET_PIDFD. 0, or -errno (with exec_errno set if it was the exec). */
 int process_start(struct process_spec *spec, pid_t *ret_pid, int *ret_pidfd) MUST_CHECK;
 
