@@ -138,9 +138,7 @@ say_power(enum power_kind kind, bool listed)
 		return listed ? "run other programs that are listed"
 			      : "run other programs, any that exists inside";
 	case POWER_LOADS:
-		return listed
-		    ? "loads code: what it starts need not be listed as long as it can be read"
-		    : "loads code into processes";
+		return "load code of any file that may be read and mapped";
 	}
 	return "";
 }
@@ -151,20 +149,20 @@ note_power(
     const struct policy *policy, const struct rule *r, enum power_kind kind, struct json *notes)
 {
 	struct buf line;
-	size_t n = 0;
 	buf_init(&line, 1 << 20);
 	for (size_t i = 0; i < r->programs.n; i++) {
 		const struct power *power = power_of(r->programs.items[i]);
 		if (power == NULL || power->kind != kind)
 			continue;
-		(void)buf_addf(
-		    &line, "%s%s (%s)", n++ > 0 ? ", " : "", r->programs.items[i], power->how);
+		if (line.len == 0)
+			(void)buf_addf(&line, "%s: ",
+			    say_power(kind, policy->sandbox.executables == EXECUTABLES_LISTED));
+		else
+			(void)buf_add_str(&line, ", ");
+		(void)buf_addf(&line, "%s (%s)", r->programs.items[i], power->how);
 	}
-	if (n > 0) {
-		(void)buf_addf(&line, ": %s",
-		    say_power(kind, policy->sandbox.executables == EXECUTABLES_LISTED));
+	if (line.len > 0)
 		note(notes, buf_str(&line));
-	}
 	buf_done(&line);
 }
 
