@@ -1,108 +1,34 @@
-/* Checks that read: kernel version, control groups, containers, ptrace scope, disk space, programs. */
+/* The place: containers, the disk of the state directory, our own programs. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
-#include <sys/utsname.h>
+#include <unistd.h>
 
 #include "doctor/doctor.h"
 #include "ipc/paths.h"
-#include "sys/cgroup.h"
 
 #define MIB (1024LL * 1024)
 
-void
-check_kernel(struct finding *ret)
-{
-	struct utsname name;
-	unsigned major = 0, minor = 0;
-	if (uname(&name) < 0 || sscanf(name.release, "%u.%u", &major, &minor) != 2) {
-		finding_set(ret, STATE_MISSING, "its version cannot be read");
-		return;
-	}
-	bool enough = major > 5 || (major == 5 && minor >= 13);
-	finding_set(ret, enough ? STATE_OK : STATE_MISSING, "Linux %.80s on %.30s", name.release,
-	    name.machine);
-	if (!enough)
-		finding_fix(ret, "Linux 5.13 or later is needed (Landlock, mount_setattr, pidfd)");
-}
+/* ---- container ---- */
 
-static void
-explain_no_cgroup(struct finding *ret, const char *reason)
-{
-	finding_set(
-	    ret, STATE_WEAKER, "%.200s; memory is watched and limited per process instead", reason);
-	if (geteuid() == 0)
-		finding_fix(ret,
-		    "in a container, give it its own writable cgroup namespace "
-		    "(docker run --cgroupns=private with a delegated subtree, or systemd's "
-		    "Delegate=yes)");
-	else
-		finding_fix(ret,
-		    "systemd-run --user --scope -p Delegate=yes -- YOUR COMMAND, or log in through "
-		    "systemd; for the cpu controller: a drop-in of user@.service with Delegate=cpu "
-		    "memory pids");
-}
-
-/* Takes a group, sets limits on it and reads them back, as the supervisor does. */
-void
-check_cgroup(struct finding *ret)
-{
-	static const char *const names[] = {"memory", "pids", "cpu"};
-	struct cgroup_host *host = cgroup_host_new();
-	struct cgroup *group = NULL;
-	struct error err = {0};
-	if (host == NULL || cgroup_host_version(host) == CGROUP_NONE) {
-		explain_no_cgroup(ret, host == NULL ? "out of memory" : cgroup_host_reason(host));
-		cgroup_host_free(host);
-		return;
-	}
-	const struct cgroup_limits limits = {
-	    .memory_bytes = 64 * MIB, .processes = 16, .cpu_millis = 500};
-	int r = cgroup_take(host, &group);
-	if (r < 0)
-		(void)error_set_errno(
-		    &err, -r, "cgroup", "a group cannot be made in %.150s", cgroup_host_base(host));
-	else
-		r = cgroup_limit(group, &limits, &err);
-	if (r < 0) {
-		explain_no_cgroup(ret, err.message);
-		cgroup_give_back(group);
-		cgroup_host_free(host);
-		return;
-	}
-	char have[40] = "", lack[40] = "";
-	unsigned mask = cgroup_host_controllers(host);
-	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
-		char *list = (mask & 1u << i) != 0 ? have : lack;
-		(void)snprintf(list + strlen(list), sizeof(have) - strlen(list), " %s", names[i]);
-	}
-	bool v1 = cgroup_host_version(host) == CGROUP_V1;
-	finding_set(ret, lack[0] == 0 ? STATE_OK : STATE_WEAKER,
-	    "version %d below %.120s; limits set and read:%s%s%s", v1 ? 1 : 2,
-	    cgroup_host_base(host), have, lack[0] != 0 ? "; not available:" : "", lack);
-	if (lack[0] != 0)
-		finding_fix(ret,
-		    "delegate the controllers:%s (systemd: Delegate=cpu memory pids for "
-		    "user@.service, then log in again)",
-		    lack);
-	cgroup_give_back(group);
-	cgroup_host_free(host);
-}
-
-/* Which container we are in, if any: the usual marks. */
-static const char *
+/* The usual marks. */
+const char *
 container_kind(char *text, size_t size)
 {
-	if (access("/.dockerenv", F_OK) == 0)
+	if (doctor_exists("/.dockerenv"))
 		return "docker";
-	if (access("/run/.containerenv", F_OK) == 0)
+	if (doctor_exists("/run/.containerenv"))
 		return "podman";
 	doctor_read("/run/systemd/container", text, size);
 	if (text[0] != 0)
 		return text;
+	if (doctor_exists("/proc/sentry-meminfo") || doctor_exists("/proc/sys/kernel/gvisor"))
+		return "gvisor";
 	if (getenv("KUBERNETES_SERVICE_HOST") != NULL)
 		return "kubernetes";
 	const char *container = getenv("container");
@@ -118,23 +44,12 @@ check_container(struct finding *ret)
 		finding_set(ret, STATE_OK, "not inside a container");
 		return;
 	}
+	(void)json_set_str(finding_facts(ret), "kind", kind);
 	/* Not a fault by itself: what it takes away shows in the rows above. */
 	finding_set(ret, STATE_OK, "inside a container (%.60s): its own limits come first", kind);
 }
 
-void
-check_yama(struct finding *ret)
-{
-	char scope[16];
-	doctor_read("/proc/sys/kernel/yama/ptrace_scope", scope, sizeof(scope));
-	if (scope[0] == 0) {
-		finding_set(
-		    ret, STATE_OK, "absent; sandboxes refuse ptrace of their own init anyway");
-		return;
-	}
-	finding_set(ret, STATE_OK,
-	    "ptrace_scope %.8s; sandboxes refuse ptrace of their own init anyway", scope);
-}
+/* ---- disk ---- */
 
 /* The nearest directory at or above PATH that exists, in PATH. */
 static void
@@ -148,6 +63,56 @@ nearest_existing(char *path)
 	}
 }
 
+/* Where another machine, or a program, may answer for the file system: what a ledger that must be on disk
+ * and a database that locks its file do not want. */
+static const char *
+remote_kind(const char *path)
+{
+	static const struct {
+		long long magic;
+		const char *name;
+	} kinds[] = {{0x6969, "NFS"}, {0x65735546, "FUSE"}, {0x01021997, "9p"},
+	    {0xFF534D42, "CIFS"}, {0xFE534D42, "SMB"}, {0x00C36400, "Ceph"}};
+	struct statfs fs;
+	for (size_t i = 0; i < ARRAY_LEN(kinds) && statfs(path, &fs) == 0; i++)
+		if (((long long)fs.f_type & 0xFFFFFFFFLL) == kinds[i].magic)
+			return kinds[i].name;
+	return NULL;
+}
+
+struct disk {
+	long long free_mib;
+	bool writable, noexec;
+	const char *remote;
+};
+
+static void
+judge_disk(const struct disk *d, const char *path, struct finding *ret)
+{
+	enum state state = !d->writable || d->free_mib < 16 ? STATE_MISSING
+	    : d->free_mib < 512 || d->noexec || d->remote   ? STATE_WEAKER
+							    : STATE_OK;
+	finding_set(ret, state, "%lld MiB free for the ledger at %.150s%s%s%s%s", d->free_mib, path,
+	    d->writable ? "" : ", which is not writable",
+	    d->noexec ? ", which is mounted noexec" : "", d->remote ? ", which is on " : "",
+	    d->remote ? d->remote : "");
+	if (!d->writable)
+		finding_fix(ret, "set RINGFENCE_STATE to a directory that you can write");
+	else if (d->free_mib < 512)
+		finding_fix(ret,
+		    "free space, or set RINGFENCE_STATE to another disk: a ledger that cannot be "
+		    "written stops every run");
+	else if (d->remote != NULL)
+		finding_fix(ret,
+		    "set RINGFENCE_STATE to a local disk: locks and synchronisation of the ledger "
+		    "and the database are only as good as the file system's");
+	else if (d->noexec)
+		finding_fix(ret,
+		    "programs of images (root: image:NAME) lie there and cannot be executed: "
+		    "mount -o remount,exec, or set RINGFENCE_STATE to another disk. All else "
+		    "works");
+}
+
 void
 check_disk(struct finding *ret)
 {
@@ -159,25 +124,25 @@ check_disk(struct finding *ret)
 		finding_fix(ret, "%.300s", err.remedy);
 		return;
 	}
+	(void)json_set_str(finding_facts(ret), "state_directory", path);
 	nearest_existing(path);
 	if (statvfs(path, &fs) < 0) {
 		finding_set(ret, STATE_MISSING, "%.200s: %s", path, strerror(errno));
 		return;
 	}
-	long long free_mib = (long long)fs.f_bavail * (long long)fs.f_frsize / MIB;
-	bool writable = faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0;
-	enum state state = !writable || free_mib < 16 ? STATE_MISSING
-	    : free_mib < 512                          ? STATE_WEAKER
-						      : STATE_OK;
-	finding_set(ret, state, "%lld MiB free for the ledger at %.150s%s", free_mib, path,
-	    writable ? "" : ", which is not writable");
-	if (!writable)
-		finding_fix(ret, "set RINGFENCE_STATE to a directory that you can write");
-	else if (state != STATE_OK)
-		finding_fix(ret,
-		    "free space, or set RINGFENCE_STATE to another disk: a ledger that cannot be "
-		    "written stops every run");
+	const struct disk d = {
+	    .free_mib = (long long)fs.f_bavail * (long long)fs.f_frsize / MIB,
+	    .writable = faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) == 0,
+	    .noexec = (fs.f_flag & ST_NOEXEC) != 0,
+	    .remote = remote_kind(path),
+	};
+	(void)json_set_int(finding_facts(ret), "free_bytes", d.free_mib * MIB);
+	(void)json_set_bool(finding_facts(ret), "noexec", d.noexec);
+	(void)json_set_bool(finding_facts(ret), "nosuid", (fs.f_flag & ST_NOSUID) != 0);
+	judge_disk(&d, path, ret);
 }
+
+/* ---- programs ---- */
 
 void
 check_programs(struct finding *ret)
@@ -187,8 +152,7 @@ check_programs(struct finding *ret)
 	char path[PATHS_MAX], missing[120] = "";
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (paths_program(names[i], path, NULL) < 0)
-			(void)snprintf(missing + strlen(missing), sizeof(missing) - strlen(missing),
-			    " %s", names[i]);
+			text_add(missing, sizeof(missing), " %s", names[i]);
 	if (missing[0] == 0) {
 		finding_set(ret, STATE_OK, "all of them found");
 		return;

@@ -16,17 +16,25 @@
 
 static const struct check checks[] = {
     {"kernel", "", check_kernel, NULL},
+    {"system calls", "", check_system_calls, NULL},
     {"user namespaces", "user-ns", NULL, mend_namespaces},
     {"namespaces", "pid-ns mount-ns net-ns ipc-ns uts-ns cgroup-ns", NULL, mend_namespaces},
+    {"namespace limits", "", check_namespace_limits, NULL},
     {"private /proc", "", NULL, mend_proc},
     {"seccomp", "seccomp no-new-privs", NULL, mend_seccomp},
     {"landlock", "landlock", NULL, mend_landlock},
+    {"landlock rights", "", check_landlock_rights, NULL},
     {"cgroups", "memory-limit process-limit cpu-limit", check_cgroup, NULL},
+    {"cgroup layout", "", check_cgroup_layout, NULL},
     {"overlay", "", NULL, mend_overlay},
     {"idmapped mounts", "", NULL, mend_idmap},
+    {"this directory", "", NULL, mend_here},
     {"keyrings", "", NULL, NULL},
     {"yama", "", check_yama, NULL},
+    {"security modules", "", check_modules, NULL},
     {"container", "", check_container, NULL},
+    {"memory", "", check_memory, NULL},
+    {"processes", "", check_processes, NULL},
     {"disk", "disk-limit", check_disk, NULL},
     {"programs", "", check_programs, NULL},
     {"isolated runs", "", NULL, mend_run},
@@ -39,16 +47,6 @@ struct report {
 	bool floor[ARRAY_LEN(checks)]; /* the floor of `isolated` needs it */
 	bool can_run;
 };
-
-static bool
-has_word(const char *words, const char *word)
-{
-	size_t len = strlen(word);
-	for (const char *at = strstr(words, word); at != NULL; at = strstr(at + 1, word))
-		if ((at == words || at[-1] == ' ') && (at[len] == 0 || at[len] == ' '))
-			return true;
-	return false;
-}
 
 /* Marks the checks that the floor of `isolated` depends on. */
 static int
@@ -65,7 +63,8 @@ read_floor(struct report *report, struct error *err)
 	const struct json *floor = json_get(sandbox, "floor");
 	for (size_t i = 0; i < json_len(floor); i++)
 		for (size_t k = 0; k < ARRAY_LEN(checks); k++)
-			if (has_word(checks[k].terms, json_get_str(json_at(floor, i), "term", "?")))
+			if (doctor_has_word(
+				checks[k].terms, json_get_str(json_at(floor, i), "term", "?")))
 				report->floor[k] = true;
 	policy_free(policy);
 	return 0;
@@ -128,6 +127,8 @@ print_json(const struct report *report)
 		}
 		(void)json_set(row, "floor_terms", terms);
 		(void)json_set_bool(row, "isolated_needs", report->floor[i]);
+		if (f->facts != NULL)
+			(void)json_set(row, "facts", json_copy(f->facts));
 		(void)json_push(rows, row);
 	}
 	(void)json_set(root, "checks", rows);
@@ -173,5 +174,7 @@ main(int argc, char **argv)
 		(void)print_json(&report);
 	else
 		print_people(&report);
+	for (size_t i = 0; i < ARRAY_LEN(checks); i++)
+		finding_done(&report.findings[i]);
 	return fflush(stdout) == 0 && report.can_run ? 0 : 1;
 }

@@ -19,8 +19,8 @@ file_says(const char *path, const char *text)
 static bool
 in_container(void)
 {
-	return access("/.dockerenv", F_OK) == 0 || access("/run/.containerenv", F_OK) == 0 ||
-	    access("/run/systemd/container", F_OK) == 0;
+	char text[64];
+	return container_kind(text, sizeof(text)) != NULL;
 }
 
 void
@@ -28,11 +28,11 @@ mend_namespaces(struct finding *f)
 {
 	if (file_says("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1"))
 		finding_fix(f,
-		    "this host's AppArmor denies user namespaces to programs without a profile: "
-		    "install "
-		    "ours: cp packaging/apparmor/ringfence /etc/apparmor.d/ && apparmor_parser -r "
-		    "/etc/apparmor.d/ringfence (as root; adapt its paths if Ringfence is not in "
-		    "/usr)");
+		    "this host's AppArmor denies user namespaces to programs without a profile. "
+		    "Install ours (as root): cp PREFIX/share/ringfence/apparmor/ringfence "
+		    "/etc/apparmor.d/ && apparmor_parser -r /etc/apparmor.d/ringfence; `make "
+		    "install` puts it there, with the paths of its PREFIX. From a build tree: add "
+		    "that directory to its path");
 	else if (file_says("/proc/sys/kernel/unprivileged_userns_clone", "0"))
 		finding_fix(f,
 		    "sysctl -w kernel.unprivileged_userns_clone=1 (as root; and in /etc/sysctl.d "
@@ -82,6 +82,18 @@ mend_landlock(struct finding *f)
 		finding_fix(f,
 		    "the kernel needs CONFIG_SECURITY_LANDLOCK (Linux 5.13 or later) and landlock "
 		    "in lsm=");
+}
+
+/* For a directory that cannot be staged, or not be shown with other ids. */
+void
+mend_here(struct finding *f)
+{
+	finding_fix(f,
+	    "as root a workspace needs a file system that can be mounted with other ids (ext4, "
+	    "xfs, "
+	    "btrfs, tmpfs; overlay and FUSE only on newer kernels); to be staged, one that an "
+	    "overlay "
+	    "can lie on, with nothing mounted below it. Else: --workspace DIR:direct, or none");
 }
 
 void

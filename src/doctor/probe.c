@@ -8,7 +8,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,39 +27,6 @@
 
 #define PROBE_TIMEOUT_MS 15000
 #define SPOT "/tmp" /* in a mount namespace of the probe's own, a tmpfs covers it */
-
-/* ---- findings ---- */
-
-void
-finding_set(struct finding *f, enum state state, const char *fmt, ...)
-{
-	va_list args;
-	f->state = state;
-	va_start(args, fmt);
-	(void)vsnprintf(f->detail, sizeof(f->detail), fmt, args);
-	va_end(args);
-}
-
-void
-finding_fix(struct finding *f, const char *fmt, ...)
-{
-	va_list args;
-	va_start(args, fmt);
-	(void)vsnprintf(f->fix, sizeof(f->fix), fmt, args);
-	va_end(args);
-}
-
-void
-doctor_read(const char *path, char *ret, size_t size)
-{
-	ret[0] = 0;
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, ret, size - 1);
-	if (n < 0)
-		return;
-	ret[n] = 0;
-	ret[strcspn(ret, "\n")] = 0;
-}
 
 /* ---- in the probe's process ---- */
 
@@ -98,15 +64,18 @@ enter_user_namespace(int more)
 	return STATE_OK;
 }
 
-/* AppArmor lets a namespace be made and then refuses every use of its capabilities: so use one. */
+/* AppArmor lets a namespace be made and then refuses every use of its capabilities: so use one, with the
+ * calls that rf-init makes. */
 static int
 cover_spot(void)
 {
+	static const char *const options[] = {"size", "1m", NULL};
+	struct error err = {0};
 	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return failed("making mounts private");
-	if (mount("tmpfs", SPOT, "tmpfs", MS_NOSUID | MS_NODEV, "size=1m") < 0)
-		return failed("mounting a tmpfs");
-	return STATE_OK;
+	_cleanup_close_ int fd = mounts_create("tmpfs", options, MNT_NOSUID | MNT_NODEV, &err);
+	errno = fd < 0 ? -fd : -mounts_place(fd, AT_FDCWD, SPOT);
+	return errno != 0 ? failed("mounting a tmpfs") : STATE_OK;
 }
 
 static int
@@ -230,44 +199,98 @@ probe_overlay(void)
 	return STATE_OK;
 }
 
-/* Maps a user namespace held by another process onto a copy of the state directory's mount. */
+/* Lays an overlay over the working directory, as for a staged workspace. */
+static int
+probe_here(void)
+{
+	static const char *const options[] = {"lowerdir", SPOT "/lower", "upperdir", SPOT "/upper",
+	    "workdir", SPOT "/work", "userxattr", NULL, NULL};
+	struct error err = {0};
+	int r = enter_user_namespace(CLONE_NEWNS);
+	if (r != STATE_OK)
+		return r;
+	_cleanup_close_ int here = mounts_clone(AT_FDCWD, ".", MNT_RDONLY | MNT_NOSUID | MNT_NODEV);
+	if (here < 0) {
+		errno = -here;
+		return failed("this directory cannot be mounted in a sandbox");
+	}
+	r = cover_spot();
+	if (r != STATE_OK)
+		return r;
+	if (mkdir(SPOT "/lower", 0700) < 0 || mkdir(SPOT "/upper", 0700) < 0 ||
+	    mkdir(SPOT "/work", 0700) < 0)
+		return failed("making directories");
+	errno = -mounts_place(here, AT_FDCWD, SPOT "/lower");
+	if (errno != 0)
+		return failed("mounting this directory");
+	_cleanup_close_ int both = mounts_create("overlay", options, 0, &err);
+	if (both < 0) {
+		(void)printf("this directory cannot be staged: %s\n",
+		    both == -EINVAL
+			? "a file system is mounted below it, or its own does not allow it"
+			: strerror(-both));
+		return STATE_WEAKER;
+	}
+	(void)printf("it can be a staged workspace\n");
+	return STATE_OK;
+}
+
+/* A user namespace with ids of its own, held by another process: its descriptor, or -1; that process ends
+ * with PIPE_IN. */
+static int
+hold_namespace(int pipe_in[2], pid_t *ret_pid)
+{
+	int pipe_out[2];
+	char byte, path[64];
+	if (pipe2(pipe_in, O_CLOEXEC) < 0 || pipe2(pipe_out, O_CLOEXEC) < 0)
+		return -1;
+	errno = -spawn_self("hold", pipe_in[0], pipe_out[1], ret_pid);
+	if (errno != 0)
+		return -1;
+	(void)close(pipe_out[1]);
+	bool ready = read(pipe_out[0], &byte, 1) == 1;
+	(void)snprintf(path, sizeof(path), "/proc/%d/uid_map", (int)*ret_pid);
+	ready = ready && write_text(path, "0 100000 65536") == 0;
+	(void)snprintf(path, sizeof(path), "/proc/%d/gid_map", (int)*ret_pid);
+	ready = ready && write_text(path, "0 100000 65536") == 0;
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)*ret_pid);
+	return ready ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+}
+
+/* Maps a user namespace held by another process onto copies of mounts: where workspaces usually lie. */
 static int
 probe_idmap(void)
 {
-	int pipe_in[2], pipe_out[2];
-	char byte, path[64];
-	pid_t pid = 0;
+	static const char *const places[] = {".", "/", "/home"};
+	char fail[200] = "", done[80] = "";
+	int pipe_in[2];
+	pid_t pid = -1;
 	if (geteuid() != 0) {
 		(void)printf(
 		    "only root can make them; an ordinary user's sandbox has that user's own id\n");
 		return STATE_OK;
 	}
-	if (pipe2(pipe_in, O_CLOEXEC) < 0 || pipe2(pipe_out, O_CLOEXEC) < 0)
-		return failed("pipe");
-	errno = -spawn_self("hold", pipe_in[0], pipe_out[1], &pid);
-	if (errno != 0)
-		return failed("starting a process");
-	(void)close(pipe_out[1]);
-	bool ready = read(pipe_out[0], &byte, 1) == 1;
-	(void)snprintf(path, sizeof(path), "/proc/%d/uid_map", (int)pid);
-	ready = ready && write_text(path, "0 100000 65536") == 0;
-	(void)snprintf(path, sizeof(path), "/proc/%d/gid_map", (int)pid);
-	ready = ready && write_text(path, "0 100000 65536") == 0;
-	(void)snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
-	_cleanup_close_ int ns = ready ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-	int saved = errno;
-	int fd = ns < 0 ? -saved : mounts_clone_idmapped(AT_FDCWD, "/", 0, ns);
-	(void)close(pipe_in[1]);
+	_cleanup_close_ int ns = hold_namespace(pipe_in, &pid);
+	if (ns < 0)
+		return failed("a user namespace to map");
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+		int fd = mounts_clone_idmapped(AT_FDCWD, places[i], 0, ns);
+		const char *name = places[i][0] == '.' ? "this directory" : places[i];
+		if (fd < 0)
+			text_add(fail, sizeof(fail), "%s%s (%s)", fail[0] ? ", " : "", name,
+			    strerror(-fd));
+		else
+			text_add(done, sizeof(done), "%s%s", done[0] ? ", " : "", name);
+		if (fd >= 0)
+			(void)close(fd);
+	}
 	(void)kill(pid, SIGKILL);
 	(void)waitpid(pid, NULL, 0);
-	if (fd < 0) {
-		(void)printf(
-		    "the root file system cannot be mounted with other ids (%s)\n", strerror(-fd));
-		return STATE_WEAKER;
-	}
-	(void)close(fd);
-	(void)printf("the root file system can be mounted with other ids\n");
-	return STATE_OK;
+	if (fail[0] != 0)
+		(void)printf("not with other ids: %s%s%s\n", fail, done[0] ? "; but: " : "", done);
+	else
+		(void)printf("%s can be mounted with other ids\n", done);
+	return fail[0] != 0 ? STATE_WEAKER : STATE_OK;
 }
 
 static int
@@ -394,6 +417,7 @@ static const struct {
     {"private /proc", probe_proc},
     {"proc inside", probe_proc_inside},
     {"overlay", probe_overlay},
+    {"this directory", probe_here},
     {"idmapped mounts", probe_idmap},
     {"hold", probe_hold},
     {"seccomp", probe_seccomp},
