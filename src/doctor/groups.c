@@ -33,19 +33,19 @@ find_layout(struct groups *g)
 {
 	static char text[64 * 1024];
 	bool v1 = false, v2 = false, v2_alone = false;
-	char *save = NULL;
 	doctor_read_all("/proc/self/mounts", text, sizeof(text));
-	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+	for (const char *line = text; line != NULL && *line != 0;) {
 		char at[200], type[32], options[200];
-		if (sscanf(line, "%*s %199s %31s %199s", at, type, options) != 3 ||
-		    strncmp(at, GROUPS, strlen(GROUPS)) != 0)
-			continue;
-		if (strcmp(type, "cgroup") == 0)
-			v1 = true;
-		if (strcmp(type, "cgroup2") == 0)
-			v2 = true, v2_alone = v2_alone || strcmp(at, GROUPS) == 0;
-		if (strncmp(type, "cgroup", 6) == 0)
+		if (sscanf(line, "%*s %199s %31s %199s", at, type, options) == 3 &&
+		    strncmp(at, GROUPS, strlen(GROUPS)) == 0 && strncmp(type, "cgroup", 6) == 0) {
+			bool second = strcmp(type, "cgroup2") == 0;
+			v1 = v1 || !second;
+			v2 = v2 || second;
+			v2_alone = v2_alone || (second && strcmp(at, GROUPS) == 0);
 			g->read_only = doctor_has_word(options, "ro");
+		}
+		line = strchr(line, '\n');
+		line = line == NULL ? NULL : line + 1;
 	}
 	return v2_alone ? LAYOUT_V2 : v1 && v2 ? LAYOUT_HYBRID : v1 ? LAYOUT_V1 : LAYOUT_NONE;
 }
