@@ -44,5 +44,13 @@ cleanup_close(const int *fd)
 		(void)close(*fd);
 }
 
+/* Closes and forgets, so that a second call does nothing. */
+static inline void
+close_fd(int *fd)
+{
+	cleanup_close(fd);
+	*fd = -1;
+}
+
 #define _cleanup_free_ CLEANUP(cleanup_free)
 #define _cleanup_close_ CLEANUP(cleanup_close)

@@ -17,37 +17,57 @@
 #include "sys/seccomp.h"
 
 #define FILTER_MAX 2048
-#define PATHS_MAX 64
+#define RULES_MAX 2048
 
 /* ---- Landlock ---- */
 
-int
-locks_landlock(const struct json *view, struct json *evidence, struct error *err)
+#define WRITABLE (LL_READ | LL_WRITE)
+
+/* What is the same in every sandbox. */
+static const struct landlock_path fixed[] = {
+    {-1, "/", LL_READ_DIR},
+    {-1, "/etc", LL_READ},
+    {-1, "/proc", LL_READ},
+    {-1, "/dev/null", LL_READ_FILE | LL_WRITE_FILE | LL_TRUNCATE | LL_IOCTL_DEV},
+    {-1, "/dev/zero", LL_READ_FILE | LL_WRITE_FILE | LL_IOCTL_DEV},
+    {-1, "/dev/full", LL_READ_FILE | LL_WRITE_FILE | LL_IOCTL_DEV},
+    {-1, "/dev/random", LL_READ_FILE | LL_WRITE_FILE | LL_IOCTL_DEV},
+    {-1, "/dev/urandom", LL_READ_FILE | LL_WRITE_FILE | LL_IOCTL_DEV},
+    {-1, "/dev/pts", LL_READ | LL_WRITE_FILE | LL_IOCTL_DEV},
+};
+static const char *const writable[] = {"/tmp", PLAN_HOME, PLAN_WORKSPACE};
+
+/* Rules for what the view shows: as it says, or one for each of its binds. */
+static size_t
+add_view_rules(struct landlock_path *paths, size_t n, const struct json *view)
 {
-	static const struct landlock_path fixed[] = {
-	    {-1, "/", LL_READ_DIR},
-	    {-1, "/etc", LL_READ},
-	    {-1, "/proc", LL_READ},
-	    {-1, "/dev/null", LL_READ_FILE | LL_WRITE_FILE | LL_TRUNCATE | LL_IOCTL_DEV},
-	    {-1, "/dev/zero", LL_READ_FILE | LL_WRITE_FILE | LL_IOCTL_DEV},
-	    {-1, "/dev/full", LL_READ_FILE | LL_WRITE_FILE | LL_IOCTL_DEV},
-	    {-1, "/dev/random", LL_READ_FILE | LL_WRITE_FILE | LL_IOCTL_DEV},
-	    {-1, "/dev/urandom", LL_READ_FILE | LL_WRITE_FILE | LL_IOCTL_DEV},
-	    {-1, "/dev/pts", LL_READ | LL_WRITE_FILE | LL_IOCTL_DEV},
-	    {-1, "/tmp", LL_READ | LL_WRITE | LL_EXECUTE},
-	    {-1, PLAN_HOME, LL_READ | LL_WRITE | LL_EXECUTE},
-	    {-1, PLAN_WORKSPACE, LL_READ | LL_WRITE | LL_EXECUTE},
-	};
-	struct landlock_path paths[PATHS_MAX];
-	size_t n = ARRAY_LEN(fixed);
-	memcpy(paths, fixed, sizeof(fixed));
-	const struct json *binds = json_get(view, "binds");
-	for (size_t i = 0; i < json_len(binds) && n < PATHS_MAX; i++) {
+	const struct json *rules = json_get(view, "rules"), *binds = json_get(view, "binds");
+	for (size_t i = 0; i < json_len(rules) && n < RULES_MAX; i++) {
+		const struct json *rule = json_at(rules, i);
+		uint64_t access = json_get_bool(rule, "file", false) ? LL_READ_FILE : LL_READ;
+		if (json_get_bool(rule, "execute", false))
+			access |= LL_EXECUTE;
+		paths[n++] = (struct landlock_path){-1, json_get_str(rule, "path", ""), access};
+	}
+	for (size_t i = 0; rules == NULL && i < json_len(binds) && n < RULES_MAX; i++) {
 		const struct json *bind = json_at(binds, i);
 		uint64_t access = json_get_bool(bind, "file", false) ? LL_READ_FILE : LL_READ;
 		paths[n++] =
 		    (struct landlock_path){-1, json_get_str(bind, "to", ""), access | LL_EXECUTE};
 	}
+	return n;
+}
+
+int
+locks_landlock(const struct json *view, struct json *evidence, struct error *err)
+{
+	static struct landlock_path paths[RULES_MAX + ARRAY_LEN(fixed) + ARRAY_LEN(writable)];
+	uint64_t execute = json_get_bool(view, "noexec", false) ? 0 : LL_EXECUTE;
+	size_t n = ARRAY_LEN(fixed);
+	memcpy(paths, fixed, sizeof(fixed));
+	for (size_t i = 0; i < ARRAY_LEN(writable); i++)
+		paths[n++] = (struct landlock_path){-1, writable[i], WRITABLE | execute};
+	n = add_view_rules(paths, n, view);
 	int abi = 0;
 	int r = landlock_restrict(
 	    paths, n, /* net= */ 0, LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL, &abi, err);
@@ -102,23 +122,28 @@ set_limit(int resource, int64_t value)
 	return setrlimit(resource, &limit) < 0 ? -errno : 0;
 }
 
+/* What no command of ours may have, whatever the policy says. */
 static int
-set_limits(const struct json *limits)
+forbid_cores(void)
 {
 	/* 1, not 0: a core_pattern that is a pipe runs its handler as the host's root whatever the limit,
 	 * except at 1, which the kernel keeps for "none, nor to a handler" (core(5)). */
 	struct rlimit no_core = {1, 1}, none = {0, 0}, now;
-	int64_t cpu_s = json_get_int(limits, "cpu_s", 0);
 	if (getrlimit(RLIMIT_CORE, &now) == 0 && now.rlim_max < 1)
 		no_core = none; /* the caller's own limit; raising it is not ours */
-	int r = setrlimit(RLIMIT_CORE, &no_core) < 0 ? -errno : 0;
-	/* What the caller may have been given for their own programs. */
-	if (r == 0 && (setrlimit(RLIMIT_RTPRIO, &none) < 0 || setrlimit(RLIMIT_NICE, &none) < 0))
-		r = -errno;
-	if (r == 0)
-		r = set_limit(RLIMIT_NOFILE, json_get_int(limits, "open_files", 0));
-	if (r == 0)
-		r = set_limit(RLIMIT_NPROC, json_get_int(limits, "processes", 0));
+	/* The last two: what the caller may have been given for their own programs. */
+	return setrlimit(RLIMIT_CORE, &no_core) < 0 || setrlimit(RLIMIT_RTPRIO, &none) < 0 ||
+		setrlimit(RLIMIT_NICE, &none) < 0
+	    ? -errno
+	    : 0;
+}
+
+int
+locks_limits(const struct json *plan, const struct json *order)
+{
+	const struct json *limits = json_get(plan, "rlimits");
+	int64_t cpu_s = json_get_int(order, "cpu_s", 0);
+	int r = set_limit(RLIMIT_NPROC, json_get_int(limits, "processes", 0));
 	if (r == 0)
 		r = set_limit(RLIMIT_FSIZE, json_get_int(limits, "file_bytes", 0));
 	if (r == 0)
@@ -128,16 +153,18 @@ set_limits(const struct json *limits)
 		struct rlimit cpu = {(rlim_t)cpu_s, (rlim_t)cpu_s + 1};
 		r = setrlimit(RLIMIT_CPU, &cpu) < 0 ? -errno : 0;
 	}
-	return r;
+	return r < 0 ? r : set_limit(RLIMIT_NOFILE, json_get_int(limits, "open_files", 0));
 }
 
-/* Loads the filter that starts at instruction AT of the sealed file and has LENGTH of them. */
+/* Loads the filter NAME; FILTERS says at which instruction of the sealed file it starts, and its length. */
 static int
-load_filter(int filter_fd, int64_t at, int64_t length)
+load_filter(int filter_fd, const struct json *filters, const char *name)
 {
 	static struct sock_filter code[FILTER_MAX];
+	const struct json *where = json_get(filters, name);
+	int64_t at = json_int(json_at(where, 0), -1), length = json_int(json_at(where, 1), 0);
 	size_t bytes = (size_t)length * sizeof(code[0]);
-	if (length <= 0 || length > FILTER_MAX ||
+	if (at < 0 || length <= 0 || length > FILTER_MAX ||
 	    pread(filter_fd, code, bytes, at * (off_t)sizeof(code[0])) != (ssize_t)bytes)
 		return -EINVAL;
 	return seccomp_install(code, (unsigned short)length);
@@ -174,6 +201,8 @@ read_back(uid_t uid, gid_t gid, struct json *evidence, struct error *err)
 		    "%s",
 		    any != 0 || bounding != 0 ? "remain" : "none", no_new_privs, mode,
 		    ids ? "right" : "wrong");
+	if (evidence == NULL)
+		return 0;
 	(void)json_set_str(evidence, "capabilities", "none");
 	(void)json_set_int(evidence, "no_new_privs", no_new_privs);
 	(void)json_set_int(evidence, "seccomp_mode", mode);
@@ -181,30 +210,33 @@ read_back(uid_t uid, gid_t gid, struct json *evidence, struct error *err)
 	return 0;
 }
 
+static int
+become(uid_t uid, gid_t gid, bool change_ids, const char **ret_step)
+{
+	*ret_step = "ids";
+	if (change_ids &&
+	    (setgroups(0, NULL) < 0 || syscall(SYS_setresgid, gid, gid, gid) < 0 ||
+		syscall(SYS_setresuid, uid, uid, uid) < 0))
+		return -errno;
+	*ret_step = "capabilities";
+	return locks_drop_capabilities(0);
+}
+
 int
-locks_command(const struct json *plan, uid_t uid, gid_t gid, bool change_groups, int filter_fd,
+locks_command(const struct json *plan, uid_t uid, gid_t gid, bool change_ids, int filter_fd,
     struct json *evidence, struct error *err)
 {
-	const char *step = "limits";
-	int r = set_limits(json_get(plan, "rlimits"));
-	if (r == 0 && change_groups) {
-		step = "group ids";
-		if (setgroups(0, NULL) < 0 || syscall(SYS_setresgid, gid, gid, gid) < 0 ||
-		    syscall(SYS_setresuid, uid, uid, uid) < 0)
-			r = -errno;
-	}
-	if (r == 0) {
-		step = "capabilities";
-		r = locks_drop_capabilities(0);
-	}
+	const char *step = "core limit";
+	int r = forbid_cores();
+	if (r == 0)
+		r = become(uid, gid, change_ids, &step);
 	if (r == 0) {
 		step = "no_new_privs";
 		r = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
 	}
 	if (r == 0) {
 		step = "seccomp";
-		r = load_filter(
-		    filter_fd, 0, json_get_int(json_get(plan, "filters"), "command", 0));
+		r = load_filter(filter_fd, json_get(plan, "filters"), "command");
 	}
 	if (r < 0)
 		return error_set_errno(
@@ -212,18 +244,48 @@ locks_command(const struct json *plan, uid_t uid, gid_t gid, bool change_groups,
 	return read_back(uid, gid, evidence, err);
 }
 
+int
+locks_become_command(uid_t uid, gid_t gid, bool change_ids, struct error *err)
+{
+	const char *step;
+	int r = become(uid, gid, change_ids, &step);
+	if (r < 0)
+		return error_set_errno(
+		    err, -r, "locks_failed", "cannot apply the command's %s", step);
+	return read_back(uid, gid, /* evidence= */ NULL, err);
+}
+
 /* ---- rf-init itself ---- */
 
-int
-locks_init(int filter_fd, const struct json *filters, struct error *err)
+/* KEEP holds over this user namespace only. */
+static int
+confine(
+    uint32_t keep, int filter_fd, const struct json *filters, const char *name, struct error *err)
 {
-	/* CAP_KILL, over this user namespace only: the command may have another uid than we. */
-	int r = locks_drop_capabilities(1u << CAP_KILL);
+	int r = locks_drop_capabilities(keep);
 	if (r == 0 &&
 	    (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0))
 		r = -errno;
 	if (r == 0)
-		r = load_filter(filter_fd, json_get_int(filters, "command", 0),
-		    json_get_int(filters, "init", 0));
+		r = load_filter(filter_fd, filters, name);
 	return r < 0 ? error_set_errno(err, -r, "locks_failed", "cannot confine rf-init") : 0;
+}
+
+int
+locks_init(int filter_fd, const struct json *filters, struct error *err)
+{
+	/* CAP_KILL: the command may have another uid than we. */
+	return confine(1u << CAP_KILL, filter_fd, filters, "init", err);
+}
+
+int
+locks_session(int filter_fd, const struct json *filters, bool change_ids, struct error *err)
+{
+	uint32_t keep = 1u << CAP_KILL;
+	if (change_ids)
+		keep |= 1u << CAP_SETUID | 1u << CAP_SETGID;
+	int r = forbid_cores(); /* before the filter, which pretends */
+	if (r < 0)
+		return error_set_errno(err, -r, "locks_failed", "cannot confine rf-init");
+	return confine(keep, filter_fd, filters, "command", err);
 }

@@ -10,19 +10,28 @@
 #include "base/json.h"
 #include "base/macros.h"
 
-/* Enters the sandbox's Landlock domain, whose rules follow the binds of VIEW (inherited by everything started later) and proves it with a
+/* Enters the sandbox's Landlock domain, whose rules are VIEW's or follow its binds (inherited by everything started later), and proves it with a
  * canary: a file that permissions let us read and no rule does. 0 or -errno. */
 int locks_landlock(const struct json *view, struct json *evidence, struct error *err) MUST_CHECK;
 
-/* In the command's process, in this order: limits, ids, capabilities, no_new_privs, seccomp; then
- * reads each back from the kernel into EVIDENCE. 0 or -errno. */
-int locks_command(const struct json *plan, uid_t uid, gid_t gid, bool change_groups, int filter_fd,
+/* In the command's process, in this order: ids, capabilities, no_new_privs, seccomp; then reads each back
+ * from the kernel into EVIDENCE. 0 or -errno. */
+int locks_command(const struct json *plan, uid_t uid, gid_t gid, bool change_ids, int filter_fd,
     struct json *evidence, struct error *err) MUST_CHECK;
+/* The same in a session, where rf-init has the other locks and a process of its inherits them. */
+int locks_become_command(uid_t uid, gid_t gid, bool change_ids, struct error *err) MUST_CHECK;
+/* The resource limits of PLAN and, tighter, of ORDER ("cpu_s", "file_bytes"): last of all, because they
+ * hold for us as well. 0 or -errno. */
+int locks_limits(const struct json *plan, const struct json *order) MUST_CHECK;
 
-/* In rf-init once the command runs: no capabilities but CAP_KILL over its own user namespace, not dumpable,
- * and a filter that leaves it waiting, reading its socket and ending. FILTERS says where in FILTER_FD that
- * filter is. 0 or -errno. */
+/* In rf-init once its only command runs: no capabilities but CAP_KILL over its own user namespace, not
+ * dumpable, and a filter that leaves it waiting, reading its socket and ending. FILTERS says where in
+ * FILTER_FD that filter is. 0 or -errno. */
 int locks_init(int filter_fd, const struct json *filters, struct error *err) MUST_CHECK;
+/* In rf-init as a session begins: the command's own filter, so that whatever is started has it already, and
+ * with CHANGE_IDS the capabilities that give a process the command's id. 0 or -errno. */
+int locks_session(int filter_fd, const struct json *filters, bool change_ids, struct error *err)
+    MUST_CHECK;
 
 /* Empties the capability bounding set, which every later process inherits. 0 or -errno. */
 int locks_drop_bounding_set(void) MUST_CHECK;

@@ -83,9 +83,11 @@ add_binds(struct root *root, const struct json *binds)
 	for (size_t i = 0; i < json_len(binds) && r == 0; i++) {
 		const char *from = json_get_str(json_at(binds, i), "from", "/");
 		const char *to = json_get_str(json_at(binds, i), "to", "/");
+		uint64_t flags = READ_ONLY |
+		    (json_get_bool(json_at(binds, i), "noexec", false) ? MNT_NOEXEC : 0);
 		r = strncmp(from, "/etc/", 5) == 0
 		    ? bind_inherited(root, from, to + 1)
-		    : place(root, mounts_clone(AT_FDCWD, from, READ_ONLY), to + 1);
+		    : place(root, mounts_clone(AT_FDCWD, from, flags), to + 1);
 	}
 	return r;
 }
@@ -157,6 +159,12 @@ root_begin(struct root *root, const struct json *view, struct json *evidence)
 
 /* ---- as the plan says ---- */
 
+static uint64_t
+writable_flags(const struct root *root)
+{
+	return MNT_NOSUID | MNT_NODEV | (root->noexec ? MNT_NOEXEC : 0);
+}
+
 /* The workspace as a detached mount: given as one, or made from its path, whose identity must be what
  * the caller's descriptor showed (so that a swapped directory is noticed). -1 if there is none. */
 static int
@@ -167,7 +175,7 @@ open_workspace(struct root *root, const struct json *workspace, int given_fd)
 	struct stat st;
 	if (given_fd >= 0)
 		return fcntl(given_fd, F_DUPFD_CLOEXEC, 0);
-	int fd = mounts_clone(AT_FDCWD, path, MNT_NOSUID | MNT_NODEV | (staged ? MNT_RDONLY : 0));
+	int fd = mounts_clone(AT_FDCWD, path, writable_flags(root) | (staged ? MNT_RDONLY : 0));
 	if (fd < 0)
 		return root_fail(root, fd, "mount workspace", path);
 	if (fstat(fd, &st) < 0 || (int64_t)st.st_dev != json_get_int(workspace, "dev", -1) ||
@@ -200,7 +208,7 @@ add_scratch(struct root *root, const struct json *limits)
 	(void)snprintf(
 	    inodes, sizeof(inodes), "%lld", (long long)json_get_int(limits, "inodes", 4096));
 	const char *const options[] = {"size", bytes, "nr_inodes", inodes, "mode", "0755", NULL};
-	root->scratch = mounts_create("tmpfs", options, MNT_NOSUID | MNT_NODEV, root->err);
+	root->scratch = mounts_create("tmpfs", options, writable_flags(root), root->err);
 	if (root->scratch < 0)
 		return root->scratch;
 	int r = mounts_place(root->scratch, AT_FDCWD, OVER_SCRATCH);
@@ -231,7 +239,7 @@ stage_workspace(struct root *root, int lower, int *ret_upper_fd)
 		r = root_fail(root, -errno, "stage", PLAN_WORKSPACE);
 	if (r < 0)
 		return r;
-	int fd = mounts_create("overlay", options, MNT_NOSUID | MNT_NODEV, root->err);
+	int fd = mounts_create("overlay", options, writable_flags(root), root->err);
 	if (fd == -EINVAL) {
 		/* The kernel does not let an ordinary user look below what was mounted there. */
 		(void)error_set(root->err, EINVAL, "bad_workspace",
@@ -254,8 +262,10 @@ add_workspace(struct root *root, const struct json *workspace, int fd, int *ret_
 }
 
 int
-root_finish(struct root *root, const struct json *plan, int workspace_fd, int *ret_upper_fd)
+root_finish(struct root *root, const struct json *view, const struct json *plan, int workspace_fd,
+    int *ret_upper_fd)
 {
+	root->noexec = json_get_bool(view, "noexec", false);
 	const struct json *workspace = json_get(plan, "workspace");
 	int fd = -1, r = 0;
 	*ret_upper_fd = -1;
@@ -274,7 +284,5 @@ root_finish(struct root *root, const struct json *plan, int workspace_fd, int *r
 			r = root_fail(root, r, "pivot into", "/");
 	}
 	(void)close(TAKE_FD(root->fd));
-	if (root->scratch >= 0)
-		(void)close(TAKE_FD(root->scratch));
 	return r;
 }

@@ -1,6 +1,7 @@
 /* Builds the sandbox's root file system and moves into it. */
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -10,6 +11,7 @@
 struct root {
 	int fd;      /* the skeleton's mount; owned from root_open to root_finish */
 	int scratch; /* the scratch mount */
+	bool noexec; /* nothing writable may be executed */
 	uid_t uid;   /* who owns scratch; set before root_finish */
 	gid_t gid;
 	struct error *err; /* where failures are explained; set before root_open */
@@ -21,7 +23,7 @@ int root_open(struct root *root, const struct json *view) MUST_CHECK;
 /* Everything that needs no policy: the host's trees ("binds" of VIEW), /dev, /proc, in this (new) mount
  * namespace. Facts for the receipt go into EVIDENCE. 0 or -errno. */
 int root_begin(struct root *root, const struct json *view, struct json *evidence) MUST_CHECK;
-/* Scratch and workspace as PLAN says, then the pivot. WORKSPACE_FD is a detached mount, or -1. With a
+/* Scratch (ROOT->scratch, owned by the caller from here on) and workspace as PLAN says, then the pivot. WORKSPACE_FD is a detached mount, or -1. With a
  * staged workspace *RET_UPPER_FD is the overlay's upper directory (owned), else -1. 0 or -errno. */
-int root_finish(struct root *root, const struct json *plan, int workspace_fd, int *ret_upper_fd)
-    MUST_CHECK;
+int root_finish(struct root *root, const struct json *view, const struct json *plan,
+    int workspace_fd, int *ret_upper_fd) MUST_CHECK;

@@ -21,7 +21,8 @@
  * INIT_OPEN →     {"path","how","mode"}, with a serial; ← INIT_OPENED {"errno"?}, fds: [file]: opened
  *                 by a process that is what a command is
  * INIT_FAILED ←   {"error":{…}} before GO; rf-init then ends
- * INIT_RUNNING ←  {"command","errno":0 or why the exec failed,"error"?,"pid"}; fds: [terminal's master]
+ * INIT_TERMINAL ← {"command"}; fds: [terminal's master]: with "tty", before INIT_RUNNING
+ * INIT_RUNNING ←  {"command","errno":0 or why the exec failed,"error"?,"pid"}
  * INIT_EXITED ←   {"command","code"|"signal","usage":{…}}; after GO rf-init then ends, and with it every
  *                 process
  * INIT_SIGNAL →   {"signal","command"? (its process group; absent: every process)} */
@@ -40,6 +41,7 @@ enum init_msg {
 	INIT_EXEC,
 	INIT_OPEN,
 	INIT_OPENED,
+	INIT_TERMINAL,
 };
 
 #define PLAN_CONTROL_FD 3

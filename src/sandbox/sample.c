@@ -79,3 +79,51 @@ sandbox_sample(const struct sandbox *sandbox, struct sandbox_sample *ret)
 	(void)closedir(dir);
 	return 0;
 }
+
+/* ---- stopped ---- */
+
+/* Whether the process or thread whose "stat" lies below DIR_FD/NAME runs no more: stopped, or gone. */
+static bool
+has_stopped(int dir_fd, const char *name)
+{
+	char text[1024];
+	if (read_process(dir_fd, name, "stat", text, sizeof(text)) <= 0)
+		return true;
+	const char *after_name = strrchr(text, ')');
+	return after_name != NULL && after_name[1] == ' ' && strchr("TtZXx", after_name[2]) != NULL;
+}
+
+/* Every numbered entry of the directory FD (taken), but SKIP. */
+static bool
+all_stopped(int fd, const char *skip, bool threads)
+{
+	DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+	bool stopped = true;
+	if (directory == NULL) {
+		if (fd >= 0)
+			(void)close(fd);
+		return threads && errno == ENOENT; /* it ended just now */
+	}
+	for (const struct dirent *entry; stopped && (entry = readdir(directory)) != NULL;) {
+		char path[64];
+		if (entry->d_name[0] < '1' || entry->d_name[0] > '9' ||
+		    strcmp(entry->d_name, skip) == 0)
+			continue;
+		if (threads) {
+			stopped = has_stopped(dirfd(directory), entry->d_name);
+			continue;
+		}
+		(void)snprintf(path, sizeof(path), "%.20s/task", entry->d_name);
+		stopped = all_stopped(
+		    openat(dirfd(directory), path, O_DIRECTORY | O_RDONLY | O_CLOEXEC), "", true);
+	}
+	(void)closedir(directory);
+	return stopped;
+}
+
+bool
+sandbox_is_stopped(const struct sandbox *sandbox)
+{
+	return all_stopped(
+	    openat(sandbox->proc_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC), "1", false);
+}

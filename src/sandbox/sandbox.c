@@ -15,7 +15,7 @@
 #include "sandbox/host.h"
 #include "sandbox/ids.h"
 #include "sandbox/plan.h"
-#include "sandbox/skeleton.h"
+#include "sandbox/views.h"
 #include "sys/mounts.h"
 #include "sys/process.h"
 
@@ -23,68 +23,60 @@
 #define BYTES_PER_INODE 4096
 #define BACKSTOP_PROCESSES 8
 
+enum { FILTER_COMMAND, FILTER_LISTED, FILTER_INIT, FILTERS };
+
+struct filter {
+	unsigned at, len; /* instructions */
+	char hash[SHA256_HEX];
+};
+
 struct sandbox_host {
 	bool rootless;
 	int init_fd;   /* rf-init, O_PATH */
-	int filter_fd; /* sealed memfd: the command's seccomp program, then rf-init's */
-	unsigned short command_filter, init_filter; /* instructions of each */
-	char filter_hash[SHA256_HEX];               /* of the command's */
+	int filter_fd; /* sealed memfd: the seccomp programs, one after the other */
+	struct filter filters[FILTERS];
 	struct cgroup_host *cgroups;
-	struct json *view; /* binds, links, files */
+	struct views *views;
 };
 
 /* ---- what all share ---- */
 
 static int
-write_filter(int fd, const struct seccomp_program *program)
+write_filter(struct sandbox_host *host, int which, const struct seccomp_program *program)
 {
+	struct filter *filter = &host->filters[which];
 	size_t size = program->len * sizeof(program->code[0]);
-	return write(fd, program->code, size) == (ssize_t)size ? 0 : -EIO;
+	off_t end = lseek(host->filter_fd, 0, SEEK_END);
+	filter->at = (unsigned)((size_t)end / sizeof(program->code[0]));
+	filter->len = program->len;
+	(void)snprintf(filter->hash, sizeof(filter->hash), "%s", program->hash);
+	return write(host->filter_fd, program->code, size) == (ssize_t)size ? 0 : -EIO;
 }
 
 /* Compiled once, sealed, and read by every rf-init. */
 static int
 seal_filters(struct sandbox_host *host, struct error *err)
 {
-	struct seccomp_program command = {0}, init = {0};
-	int r = filter_command(&command, err);
-	if (r == 0)
-		r = filter_init(&init, err);
-	if (r == 0) {
-		int fd = (int)syscall(SYS_memfd_create, "filters", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-		if (fd < 0 || write_filter(fd, &command) < 0 || write_filter(fd, &init) < 0 ||
-		    fcntl(fd, F_ADD_SEALS,
-			F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
-			r = error_set_errno(
-			    err, errno, "sandbox_failed", "cannot seal the seccomp filters");
-		host->filter_fd = fd;
+	static int (*const compile[FILTERS])(struct seccomp_program *, struct error *) = {
+	    [FILTER_COMMAND] = filter_command,
+	    [FILTER_LISTED] = filter_command,
+	    [FILTER_INIT] = filter_init};
+	host->filter_fd =
+	    (int)syscall(SYS_memfd_create, "filters", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	int r = host->filter_fd < 0 ? -errno : 0;
+	for (int i = 0; i < FILTERS && r == 0; i++) {
+		struct seccomp_program program = {0};
+		r = compile[i](&program, err);
+		if (r == 0)
+			r = write_filter(host, i, &program);
+		seccomp_program_done(&program);
 	}
-	host->command_filter = command.len;
-	host->init_filter = init.len;
-	(void)snprintf(host->filter_hash, sizeof(host->filter_hash), "%s", command.hash);
-	seccomp_program_done(&command);
-	seccomp_program_done(&init);
-	return r;
-}
-
-/* What of the host is seen, and the skeleton for it. What the skeleton holds already (links and files)
- * need not be told to each rf-init. */
-static int
-make_view(struct sandbox_host *host, const char *state, int state_fd, struct error *err)
-{
-	char name[64], path[4200];
-	uid_t uid = host->rootless ? getuid() : PLAN_UID;
-	gid_t gid = host->rootless ? getgid() : PLAN_UID;
-	host->view = host_view(uid, gid);
-	int r = host->view == NULL ? error_set(err, ENOMEM, "no_memory", "out of memory")
-				   : skeleton_ensure(state_fd, host->view, name, err);
-	if (r < 0)
-		return r;
-	(void)snprintf(path, sizeof(path), "%s/%s", state, name);
-	json_unset(host->view, "links");
-	json_unset(host->view, "files");
-	(void)json_set_str(host->view, "hostname", "sandbox");
-	return json_set_str(host->view, "skeleton", path);
+	if (r == 0 &&
+	    fcntl(host->filter_fd, F_ADD_SEALS,
+		F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+		r = -errno;
+	return r < 0 ? error_set_errno(err, -r, "sandbox_failed", "cannot seal the seccomp filters")
+		     : 0;
 }
 
 int
@@ -105,7 +97,7 @@ sandbox_host_new(const char *init_path, const char *state, int state_fd, struct 
 	if (r == 0 && (host->cgroups = cgroup_host_new()) == NULL)
 		r = error_set(err, ENOMEM, "no_memory", "out of memory");
 	if (r == 0)
-		r = make_view(host, state, state_fd, err);
+		r = views_new(state, state_fd, &host->views, err);
 	if (r < 0) {
 		sandbox_host_free(host);
 		return r;
@@ -124,7 +116,7 @@ sandbox_host_free(struct sandbox_host *host)
 	if (host->filter_fd >= 0)
 		(void)close(host->filter_fd);
 	cgroup_host_free(host->cgroups);
-	json_free(host->view);
+	views_free(host->views);
 	free(host);
 	return NULL;
 }
@@ -141,10 +133,31 @@ sandbox_host_rootless(const struct sandbox_host *host)
 	return host->rootless;
 }
 
-const char *
-sandbox_host_filter_hash(const struct sandbox_host *host)
+static int
+command_filter(const struct json *config)
 {
-	return host->filter_hash;
+	return strcmp(json_get_str(config, "executables", "any"), "listed") == 0 ? FILTER_LISTED
+										 : FILTER_COMMAND;
+}
+
+const char *
+sandbox_host_filter_hash(const struct sandbox_host *host, const struct json *config)
+{
+	return host->filters[command_filter(config)].hash;
+}
+
+int
+sandbox_host_view(struct sandbox_host *host, const struct json *config, const struct json **ret,
+    struct error *err)
+{
+	return views_get(host->views, config, ret, err);
+}
+
+int
+sandbox_host_resolve(struct sandbox_host *host, const struct json *config, const char *name,
+    const char *cwd, char ret_program[RESOLVED_MAX], char ret_resolved[RESOLVED_MAX])
+{
+	return views_resolve(host->views, config, name, cwd, ret_program, ret_resolved);
 }
 
 /* ---- spawn ---- */
@@ -184,9 +197,8 @@ make_ids(const struct sandbox *sandbox)
 static int
 send_view(struct sandbox *sandbox)
 {
-	_cleanup_json_ struct json *view = json_copy(sandbox->host->view);
-	(void)json_set(view, "ids", make_ids(sandbox));
-	return msg_send(sandbox->control, INIT_VIEW, 0, view, NULL, 0);
+	(void)json_set(sandbox->view, "ids", make_ids(sandbox));
+	return msg_send(sandbox->control, INIT_VIEW, 0, sandbox->view, NULL, 0);
 }
 
 static int
@@ -233,13 +245,16 @@ start_init(struct sandbox *sandbox, struct error *err)
 }
 
 int
-sandbox_spawn(struct sandbox_host *host, const char *id, struct sandbox **ret, struct error *err)
+sandbox_spawn(struct sandbox_host *host, const struct json *view, const char *id,
+    struct sandbox **ret, struct error *err)
 {
 	struct sandbox *sandbox = calloc(1, sizeof(*sandbox));
 	if (sandbox == NULL)
 		return error_set(err, ENOMEM, "no_memory", "out of memory");
 	sandbox->host = host;
-	sandbox->pidfd = sandbox->control = sandbox->proc_fd = -1;
+	sandbox->pidfd = sandbox->control = sandbox->proc_fd = sandbox->scratch_fd =
+	    sandbox->upper_fd = -1;
+	sandbox->view = json_copy(view != NULL ? view : views_host(host->views));
 	(void)snprintf(sandbox->id, sizeof(sandbox->id), "%s", id);
 	int r = choose_ids(sandbox, err);
 	if (r == 0)
@@ -266,8 +281,9 @@ add_env(struct json *list, const char *name, const char *value)
 	(void)json_push(list, json_new_string(buf_str(&text)));
 }
 
+/* The environment of a command: ours, then the image's, then the request's; later ones win. */
 static struct json *
-make_env(const struct json *additions)
+make_env(const struct json *image, const struct json *additions)
 {
 	static const char *const base[][2] = {
 	    {"PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"},
@@ -275,8 +291,11 @@ make_env(const struct json *additions)
 	    {"TMPDIR", "/tmp"}, {"LANG", "C.UTF-8"}, {"RINGFENCE", "1"}};
 	struct json *list = json_new_array();
 	for (size_t i = 0; i < ARRAY_LEN(base); i++)
-		if (json_get(additions, base[i][0]) == NULL)
+		if (json_get(additions, base[i][0]) == NULL && json_get(image, base[i][0]) == NULL)
 			add_env(list, base[i][0], base[i][1]);
+	for (size_t i = 0; i < json_len(image); i++)
+		if (json_get(additions, json_name_at(image, i)) == NULL)
+			add_env(list, json_name_at(image, i), json_str(json_at(image, i), ""));
 	for (size_t i = 0; i < json_len(additions); i++)
 		add_env(list, json_name_at(additions, i), json_str(json_at(additions, i), ""));
 	return list;
@@ -300,33 +319,32 @@ make_rlimits(const struct sandbox *sandbox, const struct json *limits)
 	    r, "file_bytes", json_get_int(limits, "disk_bytes", SCRATCH_DEFAULT) + 4096);
 	if (!(have & 1u << CGROUP_MEMORY))
 		(void)json_set_int(r, "data_bytes", json_get_int(limits, "memory_bytes", 0));
-	(void)json_set_int(r, "cpu_s", (json_get_int(limits, "cpu_time_ms", 0) + 999) / 1000);
 	return r;
 }
 
 /* As root the workspace's owner must appear as the sandbox's user: an idmapped mount. A user owns
  * what is theirs already, and rf-init mounts it by path. Returns the mount, -1 for none, or -errno. */
 static int
-mount_workspace(const struct sandbox *sandbox, const struct sandbox_order *order, struct error *err)
+mount_workspace(const struct sandbox *sandbox, const struct sandbox_shape *shape, struct error *err)
 {
 	struct stat st;
-	if (sandbox->host->rootless || order->workspace_mode == NULL)
+	if (sandbox->host->rootless || shape->workspace_mode == NULL)
 		return -1;
-	if (fstat(order->workspace_fd, &st) < 0)
+	if (fstat(shape->workspace_fd, &st) < 0)
 		return error_set_errno(
-		    err, errno, "bad_workspace", "workspace %s", order->workspace_path);
+		    err, errno, "bad_workspace", "workspace %s", shape->workspace_path);
 	_cleanup_close_ int userns = ids_mapping_namespace(sandbox->host->init_fd, st.st_uid,
 	    st.st_gid, sandbox->command_uid, (gid_t)sandbox->command_uid);
 	if (userns < 0)
 		return error_set_errno(
 		    err, -userns, "sandbox_failed", "no user namespace for the workspace");
-	bool staged = strcmp(order->workspace_mode, "staged") == 0;
+	bool staged = strcmp(shape->workspace_mode, "staged") == 0;
 	uint64_t attrs = MNT_NOSUID | MNT_NODEV | (staged ? MNT_RDONLY : 0);
-	int fd = mounts_clone_idmapped(order->workspace_fd, "", attrs, userns);
+	int fd = mounts_clone_idmapped(shape->workspace_fd, "", attrs, userns);
 	if (fd < 0) {
 		(void)error_set_errno(err, -fd, "bad_workspace",
 		    "the file system of %s cannot be mounted with translated owners",
-		    order->workspace_path);
+		    shape->workspace_path);
 		error_remedy(
 		    err, "use a workspace on ext4, xfs, btrfs or tmpfs, or run as its owner");
 	}
@@ -334,30 +352,40 @@ mount_workspace(const struct sandbox *sandbox, const struct sandbox_order *order
 }
 
 static struct json *
-make_workspace(const struct sandbox_order *order)
+make_workspace(const struct sandbox_shape *shape)
 {
 	struct stat st = {0};
-	if (order->workspace_mode == NULL)
+	if (shape->workspace_mode == NULL)
 		return NULL;
-	(void)fstat(order->workspace_fd, &st);
+	(void)fstat(shape->workspace_fd, &st);
 	struct json *w = json_new_object();
-	(void)json_set_str(w, "mode", order->workspace_mode);
-	(void)json_set_str(w, "path", order->workspace_path);
+	(void)json_set_str(w, "mode", shape->workspace_mode);
+	(void)json_set_str(w, "path", shape->workspace_path);
 	(void)json_set_int(w, "dev", (int64_t)st.st_dev);
 	(void)json_set_int(w, "ino", (int64_t)st.st_ino);
 	return w;
 }
 
 static struct json *
-make_plan(const struct sandbox *sandbox, const struct sandbox_order *order, unsigned groups,
+where(const struct filter *filter)
+{
+	struct json *pair = json_new_array();
+	(void)json_push(pair, json_new_int(filter->at));
+	(void)json_push(pair, json_new_int(filter->len));
+	return pair;
+}
+
+static struct json *
+make_plan(const struct sandbox *sandbox, const struct sandbox_shape *shape, unsigned groups,
     bool workspace_mount)
 {
-	const struct json *limits = json_get(order->config, "limits");
+	const struct json *limits = json_get(shape->config, "limits");
+	const struct filter *filters = sandbox->host->filters;
 	struct json *plan = json_new_object();
 	struct json *scratch = json_new_object(), *fds = json_new_object(),
-		    *filters = json_new_object();
-	(void)json_set_int(filters, "command", sandbox->host->command_filter);
-	(void)json_set_int(filters, "init", sandbox->host->init_filter);
+		    *loaded = json_new_object();
+	(void)json_set(loaded, "command", where(&filters[command_filter(shape->config)]));
+	(void)json_set(loaded, "init", where(&filters[FILTER_INIT]));
 	int64_t bytes = json_get_int(limits, "disk_bytes", SCRATCH_DEFAULT);
 	(void)json_set_int(scratch, "bytes", bytes);
 	(void)json_set_int(scratch, "inodes", MAX(bytes / BYTES_PER_INODE, 1024));
@@ -365,15 +393,10 @@ make_plan(const struct sandbox *sandbox, const struct sandbox_order *order, unsi
 	(void)json_set_bool(fds, "workspace", workspace_mount);
 	(void)json_set(plan, "scratch", scratch);
 	(void)json_set(plan, "fds", fds);
-	(void)json_set(plan, "filters", filters);
+	(void)json_set(plan, "filters", loaded);
 	(void)json_set(plan, "rlimits", make_rlimits(sandbox, limits));
-	(void)json_set(plan, "argv", json_copy(order->argv));
-	(void)json_set(plan, "env", make_env(order->env));
-	(void)json_set_str(plan, "program", order->program);
-	const char *home = order->workspace_mode != NULL ? PLAN_WORKSPACE : PLAN_HOME;
-	(void)json_set_str(plan, "cwd", order->cwd != NULL ? order->cwd : home);
-	if (order->workspace_mode != NULL)
-		(void)json_set(plan, "workspace", make_workspace(order));
+	if (shape->workspace_mode != NULL)
+		(void)json_set(plan, "workspace", make_workspace(shape));
 	return plan;
 }
 
@@ -395,37 +418,86 @@ take_group(struct sandbox *sandbox, const struct json *limits, struct error *err
 }
 
 int
-sandbox_send_plan(struct sandbox *sandbox, const struct sandbox_order *order, struct error *err)
+sandbox_send_plan(struct sandbox *sandbox, const struct sandbox_shape *shape, struct error *err)
 {
-	int r = take_group(sandbox, json_get(order->config, "limits"), err);
+	int r = take_group(sandbox, json_get(shape->config, "limits"), err);
 	if (r < 0)
 		return r;
-	int fds[MSG_FDS_MAX] = {
-	    sandbox->host->filter_fd, order->stdio[0], order->stdio[1], order->stdio[2]};
-	unsigned n = 4, groups = 0;
+	int fds[MSG_FDS_MAX] = {sandbox->host->filter_fd};
+	unsigned n = 1, groups = 0;
 	if (sandbox->group != NULL) {
 		const int *entries;
 		groups = cgroup_entry_fds(sandbox->group, &entries);
 		for (unsigned i = 0; i < groups; i++)
 			fds[n++] = entries[i];
 	}
-	sandbox->staged =
-	    order->workspace_mode != NULL && strcmp(order->workspace_mode, "staged") == 0;
-	_cleanup_close_ int workspace = mount_workspace(sandbox, order, err);
+	sandbox->workspace = shape->workspace_mode != NULL;
+	sandbox->staged = sandbox->workspace && strcmp(shape->workspace_mode, "staged") == 0;
+	_cleanup_close_ int workspace = mount_workspace(sandbox, shape, err);
 	if (workspace < -1)
 		return workspace;
 	if (workspace >= 0)
 		fds[n++] = workspace;
-	_cleanup_json_ struct json *plan = make_plan(sandbox, order, groups, workspace >= 0);
+	_cleanup_json_ struct json *plan = make_plan(sandbox, shape, groups, workspace >= 0);
 	r = msg_send(sandbox->control, INIT_PLAN, 0, plan, fds, n);
 	return r < 0 ? error_set_errno(err, -r, "sandbox_failed", "rf-init does not take its plan")
 		     : 0;
 }
 
-int
-sandbox_go(struct sandbox *sandbox)
+void
+sandbox_is_ready(struct sandbox *sandbox, struct msg *ready)
 {
-	return msg_send(sandbox->control, INIT_GO, 0, NULL, NULL, 0);
+	sandbox->proc_fd = msg_take_fd(ready, 0);
+	sandbox->scratch_fd = msg_take_fd(ready, 1);
+	sandbox->upper_fd = msg_take_fd(ready, 2);
+}
+
+/* ---- commands ---- */
+
+static int
+order(struct sandbox *sandbox, uint16_t type, const struct sandbox_command *command)
+{
+	_cleanup_json_ struct json *body = json_new_object();
+	const char *home = sandbox->workspace ? PLAN_WORKSPACE : PLAN_HOME;
+	(void)json_set_int(body, "command", command->number);
+	(void)json_set(body, "argv", json_copy(command->argv));
+	(void)json_set(body, "env", make_env(json_get(sandbox->view, "env"), command->env));
+	(void)json_set_str(body, "program", command->program);
+	(void)json_set_str(body, "cwd", command->cwd != NULL ? command->cwd : home);
+	if (command->cpu_time_ms > 0)
+		(void)json_set_int(body, "cpu_s", (command->cpu_time_ms + 999) / 1000);
+	if (command->tty != NULL)
+		(void)json_set(body, "tty", json_copy(command->tty));
+	return msg_send(
+	    sandbox->control, type, 0, body, command->stdio, command->tty != NULL ? 0 : 3);
+}
+
+int
+sandbox_go(struct sandbox *sandbox, const struct sandbox_command *command)
+{
+	return order(sandbox, INIT_GO, command);
+}
+
+int
+sandbox_stay(struct sandbox *sandbox)
+{
+	return msg_send(sandbox->control, INIT_STAY, 0, NULL, NULL, 0);
+}
+
+int
+sandbox_exec(struct sandbox *sandbox, const struct sandbox_command *command)
+{
+	return order(sandbox, INIT_EXEC, command);
+}
+
+int
+sandbox_signal(struct sandbox *sandbox, int64_t number, int signal)
+{
+	_cleanup_json_ struct json *body = json_new_object();
+	(void)json_set_int(body, "signal", signal);
+	if (number >= 0)
+		(void)json_set_int(body, "command", number);
+	return msg_send(sandbox->control, INIT_SIGNAL, 0, body, NULL, 0);
 }
 
 void
@@ -446,6 +518,11 @@ sandbox_free(struct sandbox *sandbox)
 		(void)close(sandbox->pidfd);
 	if (sandbox->proc_fd >= 0)
 		(void)close(sandbox->proc_fd);
+	if (sandbox->scratch_fd >= 0)
+		(void)close(sandbox->scratch_fd);
+	if (sandbox->upper_fd >= 0)
+		(void)close(sandbox->upper_fd);
+	json_free(sandbox->view);
 	sandbox->group = cgroup_give_back(sandbox->group);
 	free(sandbox);
 	return NULL;

@@ -1,11 +1,11 @@
 /* One sandbox of the namespaces tier: from the first process in empty namespaces to its last.
  *
- *   sandbox_spawn   rf-init waits in new namespaces; needs no policy yet
- *   sandbox_send_plan  what it must become; it answers INIT_READY with evidence
- *   (the caller decides)
- *   sandbox_go      the command executes
- *   sandbox_kill    SIGKILL to pid 1: the kernel ends every process in the pid namespace
- *   sandbox_free    after pid 1 was reaped: gives the control group back */
+ *   sandbox_spawn      rf-init waits in new namespaces; needs no policy yet
+ *   sandbox_send_plan  what it must become; it answers INIT_READY with evidence, and waits, locked
+ *   sandbox_go         one command, whose end is the sandbox's; or
+ *   sandbox_stay       a session: sandbox_exec any number of times
+ *   sandbox_kill       SIGKILL to pid 1: the kernel ends every process in the pid namespace
+ *   sandbox_free       after pid 1 was reaped: gives the control group back */
 #pragma once
 
 #include <stdbool.h>
@@ -15,6 +15,8 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/macros.h"
+#include "ipc/msg.h"
+#include "sandbox/host.h"
 #include "sys/cgroup.h"
 
 /* What all sandboxes of one supervisor share; made once. */
@@ -24,10 +26,19 @@ struct sandbox_host;
  * skeleton. 0 or -errno with ERR. */
 int sandbox_host_new(const char *init_path, const char *state, int state_fd,
     struct sandbox_host **ret, struct error *err) MUST_CHECK;
+/* The hash of the seccomp filter that CONFIG's commands get. */
+const char *sandbox_host_filter_hash(const struct sandbox_host *host, const struct json *config);
 struct sandbox_host *sandbox_host_free(struct sandbox_host *host);
 struct cgroup_host *sandbox_host_cgroups(struct sandbox_host *host);
 bool sandbox_host_rootless(const struct sandbox_host *host);
-const char *sandbox_host_filter_hash(const struct sandbox_host *host);
+/* What CONFIG's root shows (sandbox/views.c); borrowed, until the next call that makes another of the same
+ * root. 0 or -errno with ERR. */
+int sandbox_host_view(struct sandbox_host *host, const struct json *config, const struct json **ret,
+    struct error *err) MUST_CHECK;
+/* Finds the program NAME as execvp(3) would in that root. 0, -ENOENT, -EACCES or -ENAMETOOLONG.
+ * Inspection only. CONFIG NULL: the host's root. */
+int sandbox_host_resolve(struct sandbox_host *host, const struct json *config, const char *name,
+    const char *cwd, char ret_program[RESOLVED_MAX], char ret_resolved[RESOLVED_MAX]);
 
 struct sandbox {
 	struct sandbox_host *host; /* borrowed */
@@ -36,35 +47,53 @@ struct sandbox {
 	int pidfd;                   /* owned */
 	int control;                 /* owned: socket to rf-init */
 	int proc_fd;                 /* owned: its /proc, once it is ready; or -1 */
+	int scratch_fd;              /* owned: the root of its scratch file system, or -1 */
+	int upper_fd;                /* owned: the upper layer of its workspace, or -1 */
+	struct json *view;           /* owned: what its root shows */
 	struct cgroup *group;        /* owned; NULL where the host has none */
 	uid_t init_uid, command_uid; /* as the host sees them */
 	uid_t inner_init_uid, inner_uid;
 	gid_t inner_init_gid, inner_gid;
-	bool staged;
+	bool workspace, staged;
 };
 
-/* What a command needs beyond the policy's sandbox configuration. All borrowed. */
-struct sandbox_order {
+/* What a sandbox becomes. All borrowed. */
+struct sandbox_shape {
 	const struct json
 	    *config; /* policy_sandbox(), with the request's tighter limits merged in */
-	const struct json *argv;
-	const struct json *env; /* object: additions to the scrubbed environment */
-	const char *program;
-	const char *cwd; /* NULL: the workspace, else the home */
-	int stdio[3];
 	const char *workspace_mode; /* NULL, "staged" or "direct" */
 	const char *workspace_path;
 	int workspace_fd; /* the caller's descriptor of it, or -1 */
 };
 
-/* Starts rf-init in new namespaces and maps its ids. ID names it. 0 or -errno with ERR (which says
- * what to do where the host denies user namespaces). */
-int sandbox_spawn(
-    struct sandbox_host *host, const char *id, struct sandbox **ret, struct error *err) MUST_CHECK;
+/* What is executed in it. All borrowed. */
+struct sandbox_command {
+	int64_t number; /* names it in what rf-init says */
+	const struct json *argv;
+	const struct json *env; /* object: additions to the scrubbed environment */
+	const char *program;
+	const char *cwd;        /* NULL: the workspace, else the home */
+	const struct json *tty; /* {"rows","cols"}, or NULL */
+	int stdio[3];           /* without a tty */
+	int64_t cpu_time_ms;    /* 0: none */
+};
+
+/* Starts rf-init in new namespaces and maps its ids. VIEW is what its root shows (copied); NULL: the host's.
+ * ID names it. 0 or -errno with ERR (which says what to do where the host denies user namespaces). */
+int sandbox_spawn(struct sandbox_host *host, const struct json *view, const char *id,
+    struct sandbox **ret, struct error *err) MUST_CHECK;
 /* Takes a control group, sets the limits and sends the plan. 0 or -errno with ERR. */
-int sandbox_send_plan(struct sandbox *sandbox, const struct sandbox_order *order, struct error *err)
+int sandbox_send_plan(struct sandbox *sandbox, const struct sandbox_shape *shape, struct error *err)
     MUST_CHECK;
-int sandbox_go(struct sandbox *sandbox) MUST_CHECK;
+/* Takes the descriptors of INIT_READY. */
+void sandbox_is_ready(struct sandbox *sandbox, struct msg *ready);
+/* Its one command; its end is the sandbox's. 0 or -errno. */
+int sandbox_go(struct sandbox *sandbox, const struct sandbox_command *command) MUST_CHECK;
+/* A session from now on; then commands, any number at a time. 0 or -errno. */
+int sandbox_stay(struct sandbox *sandbox) MUST_CHECK;
+int sandbox_exec(struct sandbox *sandbox, const struct sandbox_command *command) MUST_CHECK;
+/* SIGNAL to command NUMBER's process group; negative: to every process in it but rf-init. */
+int sandbox_signal(struct sandbox *sandbox, int64_t number, int signal);
 void sandbox_kill(struct sandbox *sandbox);
 /* Accepts NULL; returns NULL. */
 struct sandbox *sandbox_free(struct sandbox *sandbox);
@@ -77,3 +106,5 @@ struct sandbox_sample {
 };
 /* 0 or -errno: then nothing is known, and the caller must not go on without. sample.c says what it misses. */
 int sandbox_sample(const struct sandbox *sandbox, struct sandbox_sample *ret) MUST_CHECK;
+/* Whether every process in it but rf-init, with every thread, is stopped (after SIGSTOP) or gone. */
+bool sandbox_is_stopped(const struct sandbox *sandbox);

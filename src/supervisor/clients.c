@@ -48,6 +48,12 @@ static const struct route routes[] = {
     {MSG_STOP, CLIENT, 0, 64, 0, run_on_stop},
     {MSG_COMMIT, CLIENT, 0, MSG_BODY_MAX, 1, commit_on_request},
     {MSG_COMMITTED, CLIENT, 0, 4096, 0, commit_on_done},
+    {MSG_SESSION_CREATE, CLIENT, 0, MSG_BODY_MAX, 2, session_on_create},
+    {MSG_SESSION_EXEC, CLIENT, 0, MSG_BODY_MAX, 3, run_on_exec},
+    {MSG_SESSION_LIST, CLIENT, 0, 64, 0, session_on_list},
+    {MSG_SESSION_INSPECT, CLIENT, 0, 1024, 0, session_on_inspect},
+    {MSG_SESSION_CONTROL, CLIENT, 0, 1024, 0, session_on_control},
+    {MSG_SESSION_OPEN, CLIENT, 0, 32768, 0, session_on_open},
     {MSG_STATUS, CLIENT, 0, 64, 0, on_status},
     {MSG_SHUTDOWN, CLIENT, 0, 64, 0, on_shutdown},
     {0},
@@ -61,6 +67,7 @@ on_closed(struct conn *conn)
 		s->shutdown_by = NULL;
 	run_on_client_closed(conn);
 	commit_on_client_closed(conn);
+	session_on_client_closed(conn);
 	s->n_clients--;
 	clients_consider_idle(s);
 }
@@ -99,6 +106,10 @@ clients_consider_idle(struct supervisor *s)
 {
 	if (s->n_runs > 0 || s->commits != NULL)
 		return;
+	if (s->leaving)
+		session_end_all(s, "leaving", "rf-supervisor was told to leave");
+	if (s->sessions != NULL)
+		return; /* a session that should not outlive its user has a time-out */
 	if (s->leaving) {
 		loop_stop(s->loop, 0);
 		return;

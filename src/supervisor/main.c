@@ -28,6 +28,7 @@
 #include "ipc/paths.h"
 #include "ipc/spawn.h"
 #include "supervisor/profile.h"
+#include "supervisor/pool.h"
 #include "supervisor/supervisor.h"
 
 #define IDLE_MS_DEFAULT 30000
@@ -118,6 +119,7 @@ on_signal(struct watch *watch, uint32_t events, void *data)
 		return;
 	s->leaving = true;
 	run_end_all(s, "leaving", "rf-supervisor was told to leave");
+	session_end_all(s, "leaving", "rf-supervisor was told to leave");
 	clients_consider_idle(s);
 }
 
@@ -165,6 +167,10 @@ set_up(struct supervisor *s, struct error *err)
 		r = paths_program("rf-init", init_path, err);
 	if (r == 0)
 		r = sandbox_host_new(init_path, s->state, s->state_fd, &s->sandboxes, err);
+	if (r == 0 && (s->pool = pool_new(s)) == NULL)
+		r = error_set(err, ENOMEM, "no_memory", "out of memory");
+	if (r == 0)
+		session_find_lost(s);
 	if (r == 0 && conn_accept(s->loop, s->listeners[0], on_accept, s, &s->accepting) < 0)
 		r = error_set(err, ENOMEM, "no_memory", "cannot accept");
 	return r;
@@ -192,7 +198,7 @@ leave(struct supervisor *s)
 		(void)snprintf(name, sizeof(name), "run/%s.sock", socket_names[i]);
 		(void)unlinkat(s->state_fd, name, 0);
 	}
-	spare_drop(s);
+	s->pool = pool_free(s->pool);
 	programs_stop(s);
 	s->sandboxes = sandbox_host_free(s->sandboxes);
 	/* Free for the next before we say that we are gone. */

@@ -17,6 +17,7 @@
 #include "ipc/paths.h"
 #include "ipc/spawn.h"
 #include "sandbox/ids.h"
+#include "supervisor/policies.h"
 #include "supervisor/supervisor.h"
 #include "sys/process.h"
 
@@ -37,20 +38,12 @@ on_ledger_answer(struct conn *conn, struct msg *m)
 	return 0;
 }
 
-/* Nothing is prepared by policy yet, so nothing is dropped. */
-static int
-on_policy_changed(struct conn *conn, struct msg *m)
-{
-	(void)conn;
-	(void)m;
-	return 0;
-}
-
 static const struct route arbiter_routes[] = {
     {MSG_VERDICT, 1u << PEER_ARBITER, 0, MSG_BODY_MAX, 0, run_on_verdict},
     {MSG_CLAIMED, 1u << PEER_ARBITER, 0, 4096, 0, run_on_claimed},
     {MSG_KILL_TASK, 1u << PEER_ARBITER, 0, 4096, 0, run_on_kill},
-    {MSG_POLICY_CHANGED, 1u << PEER_ARBITER, 0, 4096, 0, on_policy_changed},
+    {MSG_POLICY_CHANGED, 1u << PEER_ARBITER, 0, 4096, 0, policies_on_changed},
+    {MSG_POLICY_VIEWED, 1u << PEER_ARBITER, 0, MSG_BODY_MAX, 0, policies_on_viewed},
     {MSG_ERROR, 1u << PEER_ARBITER, 0, 16384, 0, run_on_refused},
     {0},
 };
@@ -126,6 +119,8 @@ on_program_end(struct watch *watch, uint32_t events, void *data)
 	log_event(LOG_ERROR, "program-ended", "program", ledger ? "rf-ledger" : "rf-arbiter", NULL);
 	run_end_all(s, ledger ? "ledger_lost" : "arbiter_lost", why);
 	commit_end_all(s, ledger ? "ledger_lost" : "arbiter_lost", why);
+	session_end_all(s, ledger ? "ledger_lost" : "arbiter_lost", why);
+	policies_forget(s, NULL);
 	forget(&s->arbiter);
 	forget(&s->ledger);
 	int r = restarts_too_often(s) ? error_set(&err, ELOOP, "restarts",

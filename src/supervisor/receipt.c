@@ -132,7 +132,8 @@ receipt_make(const struct sandbox *sandbox, const struct json *config, const str
 	(void)json_set_int(receipt, "host_uid", sandbox->command_uid);
 	add_namespaces(locks, evidence);
 	if (json_get_int(evidence, "seccomp_mode", 0) == 2)
-		add_lock(locks, "seccomp", sandbox_host_filter_hash(sandbox->host), NULL, "kernel");
+		add_lock(locks, "seccomp", sandbox_host_filter_hash(sandbox->host, config), NULL,
+		    "kernel");
 	if (json_get_int(evidence, "landlock_abi", 0) > 0) {
 		(void)snprintf(text, sizeof(text), "ABI %lld",
 		    (long long)json_get_int(evidence, "landlock_abi", 0));
@@ -154,6 +155,13 @@ receipt_make(const struct sandbox *sandbox, const struct json *config, const str
 	if (group != NULL)
 		(void)json_set(receipt, "cgroup", group);
 	return receipt;
+}
+
+void
+receipt_name(struct json *receipt, const char *sandbox, const char *task)
+{
+	(void)json_set_str(receipt, "sandbox", sandbox);
+	(void)json_set_str(receipt, "task", task);
 }
 
 /* Stronger is larger. */

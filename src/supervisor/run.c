@@ -1,22 +1,25 @@
-/* One `ringfence run`, from its request to its result.
+/* One command, from its request to its result: a `ringfence run` with a sandbox of its own, or a session's.
  *
- *   PROPOSED ─verdict: reviewing→ PROPOSED (HELD told)
+ *   VIEWING ─policy known→ PROPOSED ─verdict: reviewing→ PROPOSED (HELD told)
  *     │ approved: plan sent                    anything denied, failed or killed:
  *   BUILDING ─INIT_READY, floor holds→ CLAIMING   └→ ENDING ─pid 1 reaped→ freed
  *     CLAIMING ─MSG_CLAIMED→ RUNNING ─INIT_EXITED→ ENDING
  *
- * PROPOSED  the arbiter decides; rf-init already waits in empty namespaces
- * BUILDING  rf-init builds; nothing of the agent's has run
- * CLAIMING  the receipt is in the ledger; the arbiter checks once more
+ * VIEWING   what the policy's root shows is not known yet
+ * PROPOSED  the arbiter decides; meanwhile rf-init waits in empty namespaces, or a prepared sandbox wholly
+ * BUILDING  rf-init builds; nothing of the agent's has run. Passed over where a sandbox is ready
+ * CLAIMING  the receipt is in the ledger; the arbiter checks once more. Where a sandbox was ready before the
+ *           decision, the arbiter claims in the same step
  * RUNNING   the command executes; the wall clock runs
- * ENDING    the result is known and told, pid 1 was told to die; waits for the kernel
+ * ENDING    the result is known and told, pid 1 (in a session the command) was told to die; waits for the kernel
  *
  * The client hears one of MSG_ERROR (nothing ran) or MSG_DONE (something did). A run outlives its client
- * only until its sandbox is destroyed. */
+ * only until its sandbox is destroyed, unless it was detached. */
 #include "supervisor/run.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,8 +37,8 @@ void
 run_set_state(struct run *run, enum run_state state)
 {
 	static const char *const names[] = {
-	    "proposed", "building", "claiming", "running", "ending"};
-	assert(state > run->state || (run->state == RUN_PROPOSED && state == RUN_PROPOSED));
+	    "viewing", "proposed", "building", "claiming", "running", "ending"};
+	assert(state > run->state);
 	log_event(LOG_DEBUG, "run", "sandbox", run->sandbox_id, "from", names[run->state], "to",
 	    names[state], NULL);
 	run->state = state;
@@ -94,8 +97,11 @@ on_patience(struct timer *timer, void *data)
 	struct run *run = data;
 	(void)timer;
 	run->patience = NULL;
-	run_fail_with(run, ETIMEDOUT, "no_answer",
-	    "rf-arbiter or rf-ledger does not answer; without them nothing runs");
+	if (run->session != NULL && run->claimed)
+		session_end(run->session, "no_answer", "rf-init does not answer");
+	else
+		run_fail_with(run, ETIMEDOUT, "no_answer",
+		    "rf-arbiter or rf-ledger does not answer; without them nothing runs");
 }
 
 void
@@ -130,18 +136,56 @@ run_free(struct run *run)
 	run->wall = timer_cancel(run->wall);
 	run->sample = timer_cancel(run->sample);
 	run->patience = timer_cancel(run->patience);
-	sandbox_free(run->sandbox);
+	if (run->session == NULL)
+		sandbox_free(run->sandbox);
+	else
+		session_command_ended(run->session);
 	msg_done(&run->request);
+	for (int i = 0; i < 3; i++)
+		close_fd(&run->stdio[i]);
+	close_fd(&run->policy_fd);
+	close_fd(&run->workspace_fd);
+	json_free(run->policy);
 	json_free(run->config);
 	json_free(run->receipt);
 	json_free(run->timing);
 	json_free(run->usage);
 	json_free(run->exit_status);
-	if (run->upper_fd >= 0)
-		(void)close(run->upper_fd);
 	free(run);
-	spare_refill_later(s);
+	pool_refill_later(s->pool);
 	clients_consider_idle(s);
+}
+
+/* The last of those that one kill ended reports it. */
+void
+run_report_kill(struct supervisor *s, uint32_t serial)
+{
+	if (serial == 0 || s->arbiter.conn == NULL || serial != s->kill_serial)
+		return;
+	for (const struct run *other = s->runs; other != NULL; other = other->next)
+		if (other->kill_serial == serial)
+			return;
+	if (session_kill_waits(s, serial))
+		return;
+	struct json *body = json_new_object();
+	(void)json_set_int(body, "count", s->kill_count);
+	s->kill_serial = 0;
+	(void)conn_send_take(s->arbiter.conn, MSG_KILLED, serial, body);
+}
+
+void
+run_finish(struct run *run)
+{
+	struct supervisor *s = run->s;
+	uint32_t kill_serial = run->kill_serial;
+	if (!run->told) {
+		if (run->err.code[0] == 0 && run->exit_status == NULL && run->limit == NULL)
+			(void)error_set(
+			    &run->err, EIO, "sandbox_failed", "the sandbox ended unexpectedly");
+		run_tell(run);
+	}
+	run_free(run);
+	run_report_kill(s, kill_serial);
 }
 
 /* Tells the client how it ended; once. */
@@ -175,8 +219,9 @@ run_tell(struct run *run)
 	/* The receipt went with MSG_STARTED. */
 	if (json_get_bool(run->request.body, "timing", false))
 		(void)json_set(body, "timing", json_copy(run->timing));
-	(void)conn_send(run->client, MSG_DONE, run->client_serial, body, &run->upper_fd,
-	    run->upper_fd >= 0 ? 1 : 0);
+	int upper = run->session == NULL && run->sandbox != NULL ? run->sandbox->upper_fd : -1;
+	(void)conn_send(
+	    run->client, MSG_DONE, run->client_serial, body, &upper, upper >= 0 ? 1 : 0);
 	json_free(body);
 }
 
@@ -199,7 +244,7 @@ run_read_usage(struct run *run)
 		(void)json_set_int(run->usage, "memory_peak_bytes", used.memory_peak_bytes);
 	(void)json_set_int(run->usage, "oom_kills", used.oom_kills);
 	(void)json_set_int(run->usage, "forks_refused", used.pids_refused);
-	if (run->limit == NULL && used.oom_kills > 0)
+	if (run->limit == NULL && used.oom_kills > run->oom_before)
 		run->limit = "memory";
 	else if (run->limit == NULL && used.pids_refused > 0 && run->exit_status != NULL &&
 	    json_get_int(run->exit_status, "code", 1) != 0)
@@ -215,29 +260,13 @@ run_on_pid_end(struct watch *watch, uint32_t events, void *data)
 	if (process_reap(run->sandbox->pidfd, false, NULL) == -EAGAIN)
 		return;
 	run_drain_control(run);
-	if (!run->told) {
+	if (!run->told)
 		run_read_usage(run);
-		if (run->err.code[0] == 0 && run->exit_status == NULL && run->limit == NULL)
-			(void)error_set(
-			    &run->err, EIO, "sandbox_failed", "the sandbox ended unexpectedly");
-		run_tell(run);
-	}
-	struct supervisor *s = run->s;
-	uint32_t kill_serial = run->kill_serial;
-	unsigned kill_count = run->kill_count;
-	run_free(run);
-	if (kill_serial == 0 || s->arbiter.conn == NULL)
-		return;
-	/* The last of those that one kill ended reports it. */
-	for (const struct run *other = s->runs; other != NULL; other = other->next)
-		if (other->kill_serial == kill_serial)
-			return;
-	struct json *body = json_new_object();
-	(void)json_set_int(body, "count", kill_count);
-	(void)conn_send_take(s->arbiter.conn, MSG_KILLED, kill_serial, body);
+	run_finish(run);
 }
 
-/* Destroys the sandbox; the rest happens when pid 1 has been reaped. Without a sandbox, now. */
+/* Destroys the sandbox, or kills the session's command. The rest happens when that has ended; where there is
+ * nothing to wait for, now. */
 void
 run_end(struct run *run)
 {
@@ -247,12 +276,16 @@ run_end(struct run *run)
 	run->wall = timer_cancel(run->wall);
 	run->sample = timer_cancel(run->sample);
 	run->patience = timer_cancel(run->patience);
-	if (run->sandbox != NULL) {
+	if (run->session != NULL && run->executed) {
+		(void)sandbox_signal(run->sandbox, run->number, SIGKILL);
+		run_await(run); /* one that does not end ends the session */
+		return;
+	}
+	if (run->session == NULL && run->sandbox != NULL) {
 		sandbox_kill(run->sandbox);
 		return;
 	}
-	run_tell(run);
-	run_free(run);
+	run_finish(run);
 }
 
 void
@@ -302,9 +335,8 @@ run_on_signal(struct conn *conn, struct msg *m)
 	struct run *run = run_of_client(conn);
 	if (run == NULL || run->state != RUN_RUNNING)
 		return 0;
-	int r = msg_send(run->sandbox->control, INIT_SIGNAL, 0, m->body, NULL, 0);
-	(void)r; /* it may have ended just now */
-	return 0;
+	(void)sandbox_signal(run->sandbox, run->number, (int)json_get_int(m->body, "signal", 0));
+	return 0; /* it may have ended just now */
 }
 
 int
@@ -330,7 +362,8 @@ run_on_client_closed(struct conn *conn)
 		if (run->client != conn)
 			continue;
 		run->client = NULL;
-		run_fail_with(run, EPIPE, "client_gone", "the caller went away");
+		if (!run->detached || run->state != RUN_RUNNING)
+			run_fail_with(run, EPIPE, "client_gone", "the caller went away");
 	}
 }
 
@@ -343,26 +376,24 @@ run_on_kill(struct conn *conn, struct msg *m)
 	const char *task = json_get_str(m->body, "task", NULL);
 	bool all = json_get_bool(m->body, "all", false);
 	unsigned count = 0;
+	if (!all && task == NULL)
+		return -EPROTO;
 	for (struct run *run = s->runs, *next; run != NULL; run = next) {
 		next = run->next;
-		if (!all && (task == NULL || strcmp(run->task, task) != 0))
+		if (!all && strcmp(run->task, task) != 0)
 			continue;
 		count++;
 		if (run->sandbox != NULL)
 			run->kill_serial = m->serial;
 		run_fail_with(run, ECANCELED, "killed", "killed by an operator");
 	}
-	bool waiting = false;
-	for (struct run *run = s->runs; run != NULL; run = run->next)
-		if (run->kill_serial == m->serial) {
-			run->kill_count = count;
-			waiting = true;
-		}
-	if (waiting)
-		return 0; /* answered when the last is gone */
-	struct json *body = json_new_object();
-	(void)json_set_int(body, "count", count);
-	return conn_send_take(conn, MSG_KILLED, m->serial, body);
+	count += session_on_kill(s, all ? NULL : task, m->serial);
+	if (all)
+		pool_drop(s->pool, NULL); /* they hold nothing, but "all" is all */
+	s->kill_serial = m->serial;
+	s->kill_count = count;
+	run_report_kill(s, m->serial); /* or when the last is gone */
+	return 0;
 }
 
 void
@@ -379,7 +410,7 @@ run_list(const struct supervisor *s)
 {
 	struct json *list = json_new_array();
 	for (const struct run *run = s->runs; run != NULL; run = run->next) {
-		if (run->sandbox == NULL)
+		if (run->sandbox == NULL || run->session != NULL)
 			continue;
 		struct json *entry = run_body(run);
 		(void)json_set_int(entry, "pid", run->sandbox->pid);

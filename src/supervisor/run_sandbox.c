@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -38,9 +39,14 @@ on_sample(struct timer *timer, void *data)
 	run->peak_bytes = MAX(run->peak_bytes, now.resident_bytes);
 	int64_t memory = json_get_int(limits, "memory_bytes", 0);
 	int64_t cpu_ms = json_get_int(limits, "cpu_time_ms", 0);
-	if (run->sandbox->group == NULL && memory > 0 && now.resident_bytes > memory)
-		run_hit_limit(run, "memory");
-	else if (cpu_ms > 0 && now.cpu_ms > cpu_ms)
+	if (run->sandbox->group == NULL && memory > 0 && now.resident_bytes > memory) {
+		run->limit = "memory";
+		if (run->session != NULL)
+			session_end(
+			    run->session, "memory", "the sandbox used more memory than its limit");
+		else
+			run_end(run);
+	} else if (run->session == NULL && cpu_ms > 0 && now.cpu_ms > cpu_ms)
 		run_hit_limit(run, "cpu_time");
 	else if (loop_timer(run->s->loop, SAMPLE_MS, on_sample, run, &run->sample) < 0)
 		run_fail_with(run, ENOMEM, "no_memory", "out of memory");
@@ -67,6 +73,57 @@ start_clocks(struct run *run)
 		run_fail_with(run, ENOMEM, "no_memory", "out of memory");
 }
 
+/* The client knows that it runs; with a terminal, once that is there. */
+static void
+announce(struct run *run, const int *fds, unsigned n_fds)
+{
+	struct json *body = run_body(run);
+	if (run->session == NULL)
+		(void)json_set(body, "receipt", json_copy(run->receipt));
+	else
+		(void)json_set_int(body, "command", run->number);
+	(void)json_set(body, "limits", json_copy(json_get(run->config, "limits")));
+	if (run->client != NULL && !run->announced)
+		(void)conn_send(run->client, MSG_STARTED, run->client_serial, body, fds, n_fds);
+	run->announced = true;
+	json_free(body);
+}
+
+void
+run_go(struct run *run)
+{
+	const struct json *body = run->request.body, *tty = json_get(body, "tty");
+	struct sandbox_command command = {.number = run->number,
+	    .argv = json_get(body, "argv"),
+	    .env = json_get(body, "env"),
+	    .program = run->program,
+	    .cwd = json_get_str(body, "cwd", NULL),
+	    .tty = tty,
+	    .stdio = {run->stdio[0], run->stdio[1], run->stdio[2]},
+	    .cpu_time_ms = json_get_int(json_get(run->config, "limits"), "cpu_time_ms", 0)};
+	struct cgroup_usage used = {0};
+	run->claimed = true;
+	if (run->session != NULL && run->sandbox->group != NULL) {
+		cgroup_read_usage(run->sandbox->group, &used);
+		run->oom_before = used.oom_kills;
+	}
+	run->started_ns = clock_monotonic_ns();
+	run_set_state(run, RUN_RUNNING);
+	int r = run->session != NULL ? sandbox_exec(run->sandbox, &command)
+				     : sandbox_go(run->sandbox, &command);
+	if (r < 0) {
+		run_fail_with(run, EIO, "sandbox_failed", "rf-init is gone");
+		return;
+	}
+	run->executed = true; /* or it says why not */
+	/* Our copies: with them open, the client would never see the end of its pipes. */
+	for (int i = 0; i < 3; i++)
+		close_fd(&run->stdio[i]);
+	start_clocks(run);
+	if (tty == NULL)
+		announce(run, NULL, 0);
+}
+
 int
 run_on_claimed(struct conn *conn, struct msg *m)
 {
@@ -81,22 +138,60 @@ run_on_claimed(struct conn *conn, struct msg *m)
 		return run->state == RUN_ENDING ? 0 : -EPROTO;
 	run_answered(run);
 	run_mark(run, "claimed", clock_monotonic_ns());
-	run->claimed = true;
-	run->started_ns = clock_monotonic_ns();
-	run_set_state(run, RUN_RUNNING);
-	if (sandbox_go(run->sandbox) < 0) {
-		run_fail_with(run, EIO, "sandbox_failed", "rf-init is gone");
-		return 0;
-	}
-	start_clocks(run);
-	struct json *body = run_body(run);
-	(void)json_set(body, "receipt", json_copy(run->receipt));
-	(void)json_set(body, "limits", json_copy(json_get(run->config, "limits")));
-	if (run->client != NULL)
-		(void)conn_send_take(run->client, MSG_STARTED, run->client_serial, body);
-	else
-		json_free(body);
+	run_go(run);
 	return 0;
+}
+
+/* ---- ready ---- */
+
+int
+run_watch_sandbox(struct run *run)
+{
+	int r = loop_watch(
+	    run->s->loop, run->sandbox->control, EPOLLIN, run_on_control, run, &run->control);
+	if (r == 0)
+		r = loop_watch(run->s->loop, run->sandbox->pidfd, EPOLLIN, run_on_pid_end, run,
+		    &run->pid_watch);
+	return r;
+}
+
+static void
+record_receipt(struct run *run)
+{
+	struct json *record = json_new_object();
+	(void)json_set_str(record, "event", "receipt");
+	(void)json_set_str(record, "task", run->task);
+	(void)json_set_str(record, "action_id", run->action_id);
+	(void)json_set(record, "data", json_copy(run->receipt));
+	(void)json_set_bool(record, "durable", false);
+	(void)conn_send_take(run->s->ledger.conn, MSG_APPEND, 0, record);
+}
+
+void
+run_ready(struct run *run)
+{
+	if (run->session == NULL) {
+		if (run->s->ledger.conn == NULL) {
+			run_fail_with(run, EIO, "ledger_lost", "the ledger is gone");
+			return;
+		}
+		record_receipt(run);
+		run_mark(run, "receipt", clock_monotonic_ns());
+	}
+	if (run->claimed) {
+		run_go(run);
+		return;
+	}
+	run_set_state(run, RUN_CLAIMING);
+	struct json *claim = json_new_object();
+	(void)json_set_str(claim, "action_id", run->action_id);
+	if (run->s->arbiter.conn == NULL) {
+		json_free(claim);
+		return; /* its end ends us */
+	}
+	(void)conn_send_take(
+	    run->s->arbiter.conn, MSG_CLAIM, conn_next_serial(run->s->arbiter.conn), claim);
+	run_await(run);
 }
 
 /* ---- what rf-init says ---- */
@@ -110,8 +205,7 @@ on_ready(struct run *run, struct msg *m)
 	const struct json *timing = json_get(m->body, "timing");
 	for (size_t i = 0; i < json_len(timing); i++)
 		(void)json_push(run->timing, json_copy(json_at(timing, i)));
-	run->sandbox->proc_fd = msg_take_fd(m, 0);
-	run->upper_fd = msg_take_fd(m, 1);
+	sandbox_is_ready(run->sandbox, m);
 	run->receipt =
 	    receipt_make(run->sandbox, run->config, json_get(m->body, "evidence"), run->task);
 	if (run->receipt == NULL) {
@@ -119,49 +213,58 @@ on_ready(struct run *run, struct msg *m)
 		return;
 	}
 	if (receipt_check_floor(
-		run->receipt, run->config, sandbox_host_cgroups(run->s->sandboxes), &err) < 0) {
+		run->receipt, run->config, sandbox_host_cgroups(run->s->sandboxes), &err) < 0)
 		run_fail(run, &err);
-		return;
-	}
-	struct json *record = json_new_object();
-	(void)json_set_str(record, "event", "receipt");
-	(void)json_set_str(record, "task", run->task);
-	(void)json_set_str(record, "action_id", run->action_id);
-	(void)json_set(record, "data", json_copy(run->receipt));
-	(void)json_set_bool(record, "durable", false);
-	(void)conn_send_take(run->s->ledger.conn, MSG_APPEND, 0, record);
-	run_mark(run, "receipt", clock_monotonic_ns());
-	run_set_state(run, RUN_CLAIMING);
-	struct json *claim = json_new_object();
-	(void)json_set_str(claim, "action_id", run->action_id);
-	(void)conn_send_take(
-	    run->s->arbiter.conn, MSG_CLAIM, conn_next_serial(run->s->arbiter.conn), claim);
-	run_await(run);
+	else
+		run_ready(run);
 }
 
 static void
 on_running(struct run *run, struct msg *m)
 {
-	struct error err;
+	struct error err = {0};
 	int number = (int)json_get_int(m->body, "errno", 0);
 	run_mark(run, "executed", clock_monotonic_ns());
 	if (number == 0)
 		return;
 	bool absent = number == ENOENT || number == ENOTDIR;
-	(void)error_set_errno(&err, number, absent ? "program_not_found" : "program_not_executable",
-	    "%s: cannot execute in the sandbox", run->program);
-	if (number == ENOENT)
+	run->executed = false;
+	if (json_get(m->body, "error") != NULL)
+		msg_error_read(m->body, &err);
+	else
+		(void)error_set_errno(&err, number,
+		    absent ? "program_not_found" : "program_not_executable",
+		    "%s: cannot execute in the sandbox", run->program);
+	if (number == ENOENT && json_get(m->body, "error") == NULL)
 		error_remedy(&err,
-		    "the sandbox shows /usr and the workspace; scripts also need their "
+		    "the sandbox shows its root and the workspace; scripts also need their "
 		    "interpreter there");
-	run_fail(run, &err);
+	if (run->state == RUN_ENDING && run->session != NULL)
+		run_finish(run);
+	else
+		run_fail(run, &err);
+}
+
+static void
+on_terminal(struct run *run, struct msg *m)
+{
+	_cleanup_close_ int master = msg_take_fd(m, 0);
+	if (master >= 0 && run->state == RUN_RUNNING)
+		announce(run, &master, 1);
 }
 
 static void
 on_exited(struct run *run, struct msg *m)
 {
-	if (run->state != RUN_RUNNING)
+	run->executed = false;
+	if (run->state != RUN_RUNNING) {
+		if (run->session != NULL && run->state == RUN_ENDING) {
+			run->usage = json_detach(m->body, "usage");
+			run_read_usage(run);
+			run_finish(run);
+		}
 		return;
+	}
 	run_mark(run, "exited", clock_monotonic_ns());
 	run->exit_status = json_new_object();
 	static const char *const members[] = {"code", "signal"};
@@ -177,9 +280,27 @@ on_exited(struct run *run, struct msg *m)
 		run->limit = "disk";
 	run_read_usage(run);
 	/* A staged workspace is only at rest once every process is gone; otherwise tell at once. */
-	if (run->upper_fd < 0)
+	if (run->session != NULL || run->sandbox->upper_fd < 0)
 		run_tell(run);
 	run_end(run);
+}
+
+void
+run_on_init(struct run *run, struct msg *m)
+{
+	struct error err = {0};
+	if (m->type == INIT_READY) {
+		on_ready(run, m);
+	} else if (m->type == INIT_RUNNING) {
+		on_running(run, m);
+	} else if (m->type == INIT_TERMINAL) {
+		on_terminal(run, m);
+	} else if (m->type == INIT_EXITED) {
+		on_exited(run, m);
+	} else if (m->type == INIT_FAILED) {
+		msg_error_read(m->body, &err);
+		run_fail(run, &err);
+	}
 }
 
 /* Reads one message. False when there is none to read now or ever. */
@@ -187,22 +308,13 @@ static bool
 read_control(struct run *run)
 {
 	struct msg m = MSG_INIT;
-	struct error err = {0};
 	int r = msg_recv(run->sandbox->control, MSG_DONTWAIT, &m);
 	if (r == -EAGAIN)
 		return false;
-	if (r <= 0) {
+	if (r <= 0)
 		run->control = watch_remove(run->control); /* its end is reaped by pidfd */
-	} else if (m.type == INIT_READY) {
-		on_ready(run, &m);
-	} else if (m.type == INIT_RUNNING) {
-		on_running(run, &m);
-	} else if (m.type == INIT_EXITED) {
-		on_exited(run, &m);
-	} else if (m.type == INIT_FAILED) {
-		msg_error_read(m.body, &err);
-		run_fail(run, &err);
-	}
+	else
+		run_on_init(run, &m);
 	msg_done(&m);
 	return r > 0;
 }

@@ -5,50 +5,72 @@
 
 #include "base/clock.h"
 #include "ipc/messages.h"
+#include "supervisor/request.h"
 #include "supervisor/run.h"
 #include "supervisor/verdict.h"
 
 /* ---- PROPOSED ---- */
 
+/* The sandbox that was begun shows something else than the policy wants. */
+static int
+begin_again(struct run *run, const struct json *view, struct error *err)
+{
+	run->control = watch_remove(run->control);
+	run->pid_watch = watch_remove(run->pid_watch);
+	pool_bury(run->s->pool, TAKE_PTR(run->sandbox));
+	int r = pool_spawn(run->s->pool, view, run->sandbox_id, &run->sandbox, err);
+	if (r == 0 && run_watch_sandbox(run) < 0)
+		r = error_set(err, ENOMEM, "no_memory", "out of memory");
+	return r;
+}
+
 static void
 build(struct run *run)
 {
 	struct error err = {0};
-	const struct json *workspace = json_get(run->request.body, "workspace");
-	unsigned fd =
-	    json_get_str(json_get(run->request.body, "policy"), "file", NULL) != NULL ? 4 : 3;
-	struct sandbox_order order = {.config = run->config,
-	    .argv = json_get(run->request.body, "argv"),
-	    .env = json_get(run->request.body, "env"),
-	    .program = run->program,
-	    .cwd = json_get_str(run->request.body, "cwd", NULL),
-	    .stdio = {run->request.fds[0], run->request.fds[1], run->request.fds[2]},
+	const struct json *workspace = json_get(run->request.body, "workspace"), *view = NULL;
+	struct sandbox_shape shape = {.config = run->config,
 	    .workspace_mode = json_get_str(workspace, "mode", NULL),
 	    .workspace_path = json_get_str(workspace, "path", NULL),
-	    .workspace_fd = workspace == NULL ? -1 : run->request.fds[fd]};
+	    .workspace_fd = run->workspace_fd};
 	run_set_state(run, RUN_BUILDING);
-	if (sandbox_send_plan(run->sandbox, &order, &err) < 0) {
+	int r = sandbox_host_view(run->s->sandboxes, run->config, &view, &err);
+	if (r == 0 &&
+	    (run->sandbox == NULL ||
+		strcmp(json_get_str(run->sandbox->view, "skeleton", ""),
+		    json_get_str(view, "skeleton", "")) != 0))
+		r = begin_again(run, view, &err);
+	if (r == 0)
+		r = sandbox_send_plan(run->sandbox, &shape, &err);
+	if (r < 0)
 		run_fail(run, &err);
-		return;
-	}
-	/* Our copies: with them open, the client would never see the end of its pipes. */
-	for (unsigned i = 0; i < 3; i++)
-		(void)close(msg_take_fd(&run->request, i));
-	run_mark(run, "planned", clock_monotonic_ns());
+	else
+		run_mark(run, "planned", clock_monotonic_ns());
 }
 
-/* The request's own limits may only tighten the policy's. */
-static void
-tighten(struct json *config, const struct json *wanted)
+/* Uses one that waits. False if there is none. */
+static bool
+use_prepared(struct run *run)
 {
-	struct json *limits = json_get(config, "limits");
-	for (size_t i = 0; i < json_len(wanted); i++) {
-		const char *name = json_name_at(wanted, i);
-		int64_t value = json_int(json_at(wanted, i), 0),
-			now = json_get_int(limits, name, 0);
-		if (value > 0 && (now == 0 || value < now))
-			(void)json_set_int(limits, name, value);
-	}
+	char key[POOL_KEY];
+	if (run->workspace_fd >= 0)
+		return false;
+	pool_key(run->policy_hash, run->config, key);
+	pool_want(run->s->pool, key, run->config);
+	struct prepared *prepared = run->sandbox == NULL ? pool_take(run->s->pool, key) : NULL;
+	if (prepared == NULL)
+		return false;
+	run->sandbox = TAKE_PTR(prepared->sandbox);
+	(void)snprintf(run->sandbox->id, sizeof(run->sandbox->id), "%s", run->sandbox_id);
+	run->receipt = TAKE_PTR(prepared->receipt);
+	pool_release(prepared);
+	receipt_name(run->receipt, run->sandbox_id, run->task);
+	run_mark(run, "prepared", clock_monotonic_ns());
+	if (run_watch_sandbox(run) < 0)
+		run_fail_with(run, ENOMEM, "no_memory", "out of memory");
+	else
+		run_ready(run);
+	return true;
 }
 
 static int
@@ -67,6 +89,32 @@ check_workspace(struct run *run, struct error *err)
 	return -EACCES;
 }
 
+/* RUN->config becomes what the verdict's generation wants, if that is not what was known. */
+static int
+take_config(struct run *run, struct msg *m, struct error *err)
+{
+	const char *hash = json_get_str(m->body, "policy", "");
+	struct json *wanted = json_get(m->body, "sandbox");
+	if (wanted == NULL)
+		return error_set(err, EPROTO, "internal", "the verdict names no sandbox");
+	if (strcmp(hash, run->policy_hash) == 0)
+		return 0;
+	if (run->session != NULL) {
+		if (json_equal(wanted, run->session->wanted))
+			return 0;
+		(void)error_set(err, ESTALE, "policy_changed",
+		    "the policy's sandbox section has changed since this sandbox was made");
+		error_remedy(err, "create a new sandbox");
+		return -ESTALE;
+	}
+	policies_note(run->s, json_get_str(run->policy, "name", NULL), hash, wanted);
+	(void)snprintf(run->policy_hash, sizeof(run->policy_hash), "%s", hash);
+	json_free(run->config);
+	run->config = json_detach(m->body, "sandbox");
+	(void)request_tighten(run->config, json_get(run->request.body, "limits"));
+	return 0;
+}
+
 static void
 on_approved(struct run *run, struct msg *m)
 {
@@ -75,15 +123,15 @@ on_approved(struct run *run, struct msg *m)
 		run_fail_with(run, EPROTO, "internal", "a verdict came twice");
 		return;
 	}
-	run->config = json_detach(m->body, "sandbox");
-	if (run->config == NULL) {
-		run_fail_with(run, EPROTO, "internal", "the verdict names no sandbox");
-		return;
-	}
-	tighten(run->config, json_get(run->request.body, "limits"));
-	if (check_workspace(run, &err) < 0)
+	run->claimed = json_get_bool(m->body, "claimed", false);
+	int r = take_config(run, m, &err);
+	if (r == 0 && run->session == NULL)
+		r = check_workspace(run, &err);
+	if (r < 0)
 		run_fail(run, &err);
-	else
+	else if (run->session != NULL)
+		run_ready(run);
+	else if (!use_prepared(run))
 		build(run);
 }
 
@@ -112,7 +160,7 @@ run_of_verdict(struct supervisor *s, const struct msg *m)
 	const char *id = json_get_str(m->body, "action_id", "");
 	for (struct run *run = s->runs; run != NULL; run = run->next)
 		if (run->action_id[0] != 0 ? strcmp(run->action_id, id) == 0
-					   : run->propose_serial == m->serial)
+					   : run->asked_serial == m->serial)
 			return run;
 	return NULL;
 }
@@ -150,10 +198,11 @@ run_on_refused(struct conn *conn, struct msg *m)
 	struct error err;
 	msg_error_read(m->body, &err);
 	for (struct run *run = s->runs; run != NULL; run = run->next)
-		if (run->propose_serial == m->serial && run->action_id[0] == 0) {
+		if (run->asked_serial == m->serial && run->action_id[0] == 0) {
 			run_fail(run, &err);
 			return 0;
 		}
-	(void)commit_on_refused(s, m);
+	if (!session_on_refused(s, m))
+		(void)commit_on_refused(s, m);
 	return 0;
 }

@@ -3,7 +3,8 @@
  *   main.c      start and leave              programs.c  rf-arbiter, rf-ledger: start, restart
  *   clients.c   what the CLI may ask         run.c       one run, from request to result
  *   receipt.c   evidence → receipt, floor    commit.c    letting a staged workspace out
- *   spare.c     the next sandbox, begun ahead     verdict.c   what a verdict means to a client */
+ *   pool.c      sandboxes made ahead             verdict.c   what a verdict means to a client
+ *   policies.c  what is known of policies        session.c   sandboxes that stay */
 #pragma once
 
 #include <stdbool.h>
@@ -20,6 +21,8 @@ enum peer { PEER_CLIENT, PEER_ARBITER, PEER_LEDGER, PEER_INIT };
 
 struct run;
 struct commit;
+struct pool;
+struct session;
 
 struct sibling {
 	const char *name; /* "rf-arbiter" */
@@ -38,8 +41,11 @@ struct supervisor {
 	struct watch *accepting;
 	struct sandbox_host *sandboxes;
 	struct sibling arbiter, ledger;
-	struct sandbox *spare; /* begun, waiting for a plan; or NULL */
-	struct timer *refill;
+	struct pool *pool;
+	struct json *policies;    /* policies.c */
+	struct session *sessions; /* list */
+	struct json *ended;       /* sessions that ended last (session_ask.c) */
+	unsigned n_sessions;
 	struct timer *sweep;
 	unsigned sweeps;
 	unsigned restarts;
@@ -51,6 +57,9 @@ struct supervisor {
 	struct timer *idle;
 	struct conn *shutdown_by; /* who waits for MSG_OK, or NULL */
 	uint32_t shutdown_serial;
+	uint32_t
+	    kill_serial; /* of the last MSG_KILL_TASK that is not answered, and how much it ended */
+	unsigned kill_count;
 	bool leaving;
 };
 
@@ -60,15 +69,6 @@ struct supervisor {
 int programs_start(struct supervisor *s, struct error *err) MUST_CHECK;
 /* Ends the conversations; the programs see end of file, finish and leave. Waits for them. */
 void programs_stop(struct supervisor *s);
-
-/* spare.c */
-
-/* A sandbox called ID, begun ahead if there is one. 0 or -errno with ERR. */
-int spare_take(struct supervisor *s, const char *id, struct sandbox **ret, struct error *err)
-    MUST_CHECK;
-/* Begins the next one soon, off the path of whatever runs now. */
-void spare_refill_later(struct supervisor *s);
-void spare_drop(struct supervisor *s);
 
 /* clients.c */
 
@@ -80,6 +80,7 @@ void clients_consider_idle(struct supervisor *s);
 /* run.c */
 
 int run_on_request(struct conn *conn, struct msg *m);
+int run_on_exec(struct conn *conn, struct msg *m);
 int run_on_signal(struct conn *conn, struct msg *m);
 int run_on_stop(struct conn *conn, struct msg *m);
 void run_on_client_closed(struct conn *conn);
@@ -88,9 +89,29 @@ int run_on_verdict(struct conn *conn, struct msg *m);
 int run_on_claimed(struct conn *conn, struct msg *m);
 int run_on_refused(struct conn *conn, struct msg *m);
 int run_on_kill(struct conn *conn, struct msg *m);
+/* Whether the answer M to a policy's view is for a run. */
+bool run_on_viewed(struct supervisor *s, struct msg *m);
 /* Ends every run: WHY is the reason that its client is told. */
 void run_end_all(struct supervisor *s, const char *code, const char *why);
 struct json *run_list(const struct supervisor *s);
+
+/* session.c, session_ask.c, session_open.c: what clients may ask */
+
+int session_on_create(struct conn *conn, struct msg *m);
+int session_on_list(struct conn *conn, struct msg *m);
+int session_on_inspect(struct conn *conn, struct msg *m);
+int session_on_control(struct conn *conn, struct msg *m);
+int session_on_open(struct conn *conn, struct msg *m);
+void session_on_client_closed(struct conn *conn);
+bool session_on_viewed(struct supervisor *s, struct msg *m);
+bool session_on_refused(struct supervisor *s, struct msg *m);
+/* Ends those of TASK (NULL: all) by kill SERIAL; how many. */
+unsigned session_on_kill(struct supervisor *s, const char *task, uint32_t serial);
+/* Whether one that SERIAL ended is not gone yet. */
+bool session_kill_waits(const struct supervisor *s, uint32_t serial);
+void session_end_all(struct supervisor *s, const char *code, const char *why);
+/* Says what became of the sessions of a supervisor before us. */
+void session_find_lost(struct supervisor *s);
 
 /* commit.c */
 
@@ -108,6 +129,8 @@ void commit_end_all(struct supervisor *s, const char *code, const char *why);
 /* The receipt of SANDBOX from what rf-init reported and what control groups show; owned. */
 struct json *receipt_make(const struct sandbox *sandbox, const struct json *config,
     const struct json *evidence, const char *task);
+/* Puts the ids into a receipt that was made before they were known. */
+void receipt_name(struct json *receipt, const char *sandbox, const char *task);
 /* Whether RECEIPT reaches every term of CONFIG's floor; else -EPERM and ERR says which not and why. */
 int receipt_check_floor(const struct json *receipt, const struct json *config,
     const struct cgroup_host *cgroups, struct error *err) MUST_CHECK;
