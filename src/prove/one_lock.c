@@ -64,7 +64,8 @@ apply_bounds(const struct order *order, struct error *err)
 	static const struct {
 		const char *name;
 		int resource;
-	} bounds[] = {{"open_files", RLIMIT_NOFILE}, {"processes", RLIMIT_NPROC}, {"file_bytes", RLIMIT_FSIZE}};
+	} bounds[] = {{"open_files", RLIMIT_NOFILE}, {"processes", RLIMIT_NPROC},
+	    {"file_bytes", RLIMIT_FSIZE}};
 	const struct json *values = json_get(order->body, "bounds");
 	for (size_t i = 0; i < ARRAY_LEN(bounds); i++) {
 		struct rlimit limit;
@@ -98,10 +99,13 @@ make_dir(const struct order *order, struct error *err)
 	    (order_has(order, LOCK_NODEV) ? MNT_NODEV : 0);
 	if (dir == NULL)
 		return 0;
-	(void)snprintf(bytes, sizeof(bytes), "%lld", (long long)json_get_int(scratch, "bytes", 1 << 20));
-	(void)snprintf(inodes, sizeof(inodes), "%lld", (long long)json_get_int(scratch, "inodes", 256));
+	(void)snprintf(
+	    bytes, sizeof(bytes), "%lld", (long long)json_get_int(scratch, "bytes", 1 << 20));
+	(void)snprintf(
+	    inodes, sizeof(inodes), "%lld", (long long)json_get_int(scratch, "inodes", 256));
 	const char *const options[] = {"size", bytes, "nr_inodes", inodes, "mode", "1777", NULL};
-	return mount_over(dir, mounts_create("tmpfs", options, flags, err), "the attack's directory", err);
+	return mount_over(
+	    dir, mounts_create("tmpfs", options, flags, err), "the attack's directory", err);
 }
 
 /* An overlay over the workspace of the host, as root.c's stage_workspace makes one; changes go into dir. */
@@ -147,7 +151,8 @@ mount_proc(const struct order *order, struct error *err)
 static int
 enter_root(const struct order *order, struct error *err)
 {
-	const struct json *view = json_get(order->body, "view"), *ids = json_get(order->body, "ids");
+	const struct json *view = json_get(order->body, "view"),
+			  *ids = json_get(order->body, "ids");
 	_cleanup_json_ struct json *plan = json_new_object(), *evidence = json_new_object();
 	struct json *workspace = json_new_object();
 	struct root root = {.fd = -1,
@@ -182,7 +187,8 @@ make_mounts(const struct order *order, struct error *err)
 	bool pids = order_has(order, LOCK_PID_NS) || order_has(order, LOCK_PID1);
 	int r = 0;
 	/* Nothing that is mounted below reaches the host. EPERM without a mount namespace: then nothing is. */
-	if (json_get(order->body, "dir") != NULL && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+	if (json_get(order->body, "dir") != NULL &&
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return failed(err, "no mount namespace");
 	if (order_has(order, LOCK_ROOT))
 		return enter_root(order, err);
@@ -217,7 +223,8 @@ change_ids(const struct order *order, struct error *err)
 	const struct json *ids = json_get(order->body, "ids");
 	if (ids == NULL)
 		return 0;
-	unsigned uid = (unsigned)json_get_int(ids, "uid", -1), gid = (unsigned)json_get_int(ids, "gid", -1);
+	unsigned uid = (unsigned)json_get_int(ids, "uid", -1),
+		 gid = (unsigned)json_get_int(ids, "gid", -1);
 	if (json_get_bool(ids, "change", false) &&
 	    (setgroups(0, NULL) < 0 || syscall(SYS_setresgid, gid, gid, gid) < 0 ||
 		syscall(SYS_setresuid, uid, uid, uid) < 0))
@@ -232,7 +239,8 @@ static int
 drop_capabilities(struct error *err)
 {
 	/* First: it needs the capability that it makes worthless. An ordinary user has neither. */
-	if (geteuid() == 0 && prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0, 0, 0) < 0)
+	if (geteuid() == 0 &&
+	    prctl(PR_SET_SECUREBITS, SECBIT_NOROOT | SECBIT_NOROOT_LOCKED, 0, 0, 0) < 0)
 		return failed(err, "cannot set securebits");
 	int r = geteuid() == 0 ? locks_drop_bounding_set() : 0;
 	if (r == 0)
@@ -245,8 +253,10 @@ static int
 load_filter(struct order *order, struct error *err)
 {
 	static struct sock_filter code[FILTER_MAX];
-	size_t length = (size_t)json_get_int(order->body, "filter", 0), bytes = length * sizeof(code[0]);
-	if (length == 0 || length > FILTER_MAX || pread(order->msg.fds[0], code, bytes, 0) != (ssize_t)bytes)
+	size_t length = (size_t)json_get_int(order->body, "filter", 0),
+	       bytes = length * sizeof(code[0]);
+	if (length == 0 || length > FILTER_MAX ||
+	    pread(order->msg.fds[0], code, bytes, 0) != (ssize_t)bytes)
 		return error_set(err, EINVAL, "lock_failed", "no filter");
 	int r = seccomp_install(code, (unsigned short)length);
 	return r < 0 ? error_set_errno(err, -r, "lock_failed", "cannot load the filter") : 0;
@@ -257,8 +267,8 @@ restrict_files(const struct order *order, struct error *err)
 {
 	_cleanup_json_ struct json *evidence = json_new_object();
 	int r = locks_landlock(json_get(order->body, "view"), evidence, err);
-	if (r < 0 && strcmp(err->code, "landlock_ineffective") == 0 && access("/.canary", F_OK) < 0 &&
-	    errno == ENOENT)
+	if (r < 0 && strcmp(err->code, "landlock_ineffective") == 0 &&
+	    access("/.canary", F_OK) < 0 && errno == ENOENT)
 		r = 0; /* the host has no canary, and needs none: here the attack is the proof */
 	if (r == 0 && json_get_int(evidence, "landlock_abi", 1) == 0)
 		return error_set(err, EOPNOTSUPP, "lock_failed", "this kernel has no Landlock");
@@ -269,8 +279,8 @@ restrict_files(const struct order *order, struct error *err)
 static int
 forbid_gain(const struct order *order, struct error *err)
 {
-	bool demanded = geteuid() != 0 &&
-	    (order_has(order, LOCK_SECCOMP) || order_has(order, LOCK_LANDLOCK));
+	bool demanded =
+	    geteuid() != 0 && (order_has(order, LOCK_SECCOMP) || order_has(order, LOCK_LANDLOCK));
 	if (!demanded && !order_has(order, LOCK_NO_NEW_PRIVS))
 		return 0;
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? failed(err, "no_new_privs") : 0;

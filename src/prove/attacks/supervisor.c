@@ -1,3 +1,151 @@
+/* Against Ringfence itself: the sockets, the state and the processes of the supervisor that runs the sandbox. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
 #include "prove/attacks/attacks.h"
 
-const struct attack supervisor_attacks[] = {{0}};
+static enum attack_result
+connect_control(const struct fixtures *f)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	(void)snprintf(to.sun_path, sizeof(to.sun_path), "%s", fixture(f, "control"));
+	static const int types[] = {SOCK_STREAM, SOCK_SEQPACKET};
+	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+		_cleanup_close_ int fd = socket(AF_UNIX, types[i] | SOCK_CLOEXEC, 0);
+		if (fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0)
+			return answer(true, "the supervisor listens to it");
+		if (errno != EPROTOTYPE)
+			break;
+	}
+	return answer(false, "");
+}
+
+static enum attack_result
+list_state(const struct fixtures *f)
+{
+	DIR *directory = opendir(fixture(f, "state"));
+	return answer(directory != NULL, "the names in the state directory");
+}
+
+/* The first regular file below the directory that FD (taken) is, four levels deep, that opens for writing. */
+static bool
+writable_below(int fd, int depth)
+{
+	bool found = false;
+	struct dirent *entry;
+	DIR *directory = fdopendir(fd);
+	while (directory != NULL && !found && (entry = readdir(directory)) != NULL) {
+		int below = -1;
+		if (entry->d_type == DT_DIR && entry->d_name[0] != '.' && depth > 0)
+			below = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (below >= 0)
+			found = writable_below(below, depth - 1);
+		if (entry->d_type != DT_REG)
+			continue;
+		_cleanup_close_ int file = openat(fd, entry->d_name, O_WRONLY | O_CLOEXEC);
+		found = file >= 0;
+	}
+	if (directory != NULL)
+		(void)closedir(directory);
+	return found;
+}
+
+static enum attack_result
+write_state(const struct fixtures *f)
+{
+	int fd = open(fixture(f, "state"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return answer(
+	    fd >= 0 && writable_below(fd, 4), "a file of ledger or arbiter is open for writing");
+}
+
+static enum attack_result
+signal_supervisor(const struct fixtures *f)
+{
+	return answer(kill((pid_t)fixture_number(f, "supervisor"), 0) == 0,
+	    "a signal would reach the supervisor");
+}
+
+static enum attack_result
+trace_supervisor(const struct fixtures *f)
+{
+	return answer(ptrace(PTRACE_SEIZE, (pid_t)fixture_number(f, "supervisor"), NULL, NULL) == 0,
+	    "the supervisor is traced");
+}
+
+static enum attack_result
+supervisor_descriptors(const struct fixtures *f)
+{
+	char path[64];
+	(void)snprintf(path, sizeof(path), "/proc/%lu/fd", fixture_number(f, "supervisor"));
+	DIR *directory = opendir(path);
+	return answer(directory != NULL, "what the supervisor has open");
+}
+
+static enum attack_result
+inherited_descriptor(const struct fixtures *f)
+{
+	struct stat st;
+	/* Above standard input, output and error: what somebody forgot to close. */
+	for (int fd = 3; fd < 1024; fd++)
+		if (fstat(fd, &st) == 0)
+			return answer(true, "a descriptor that it was not given");
+	return answer(false, "");
+}
+
+static enum attack_result
+memory_of_init(const struct fixtures *f)
+{
+	_cleanup_close_ int fd = open("/proc/1/mem", O_RDONLY | O_CLOEXEC);
+	return answer(fd >= 0, "the memory of pid 1, which holds the plan of a sandbox");
+}
+
+static enum attack_result
+trace_init(const struct fixtures *f)
+{
+	/* Seized, not stopped, and let go when we end. */
+	return answer(ptrace(PTRACE_SEIZE, 1, NULL, NULL) == 0, "pid 1 is traced");
+}
+
+#define STATE_LOCKS                                    \
+	{                                              \
+		LOCK_ROOT, LOCK_LANDLOCK, LOCK_USER_NS \
+	}
+#define STATE_ROOTLESS                   \
+	{                                \
+		LOCK_ROOT, LOCK_LANDLOCK \
+	}
+#define TRACE_LOCKS                                                    \
+	{                                                              \
+		LOCK_PID_NS, LOCK_SECCOMP, LOCK_LANDLOCK, LOCK_USER_NS \
+	}
+
+const struct attack supervisor_attacks[] = {
+    {"connect_control", BOUNDARY_SUPERVISOR, "speaks to the supervisor's socket", {LOCK_ROOT},
+	.needs = NEEDS_STATE, .run = RUN(connect_control)},
+    {"list_state", BOUNDARY_SUPERVISOR, "lists the state directory", STATE_LOCKS, STATE_ROOTLESS,
+	NEEDS_STATE, .run = RUN(list_state)},
+    {"write_state", BOUNDARY_SUPERVISOR, "writes to the ledger's files", STATE_LOCKS,
+	STATE_ROOTLESS, NEEDS_STATE, .run = RUN(write_state)},
+    {"signal_supervisor", BOUNDARY_SUPERVISOR, "signals the supervisor",
+	{LOCK_PID_NS, LOCK_LANDLOCK, LOCK_USER_NS}, {LOCK_PID_NS, LOCK_LANDLOCK}, NEEDS_STATE,
+	.run = RUN(signal_supervisor)},
+    {"trace_supervisor", BOUNDARY_SUPERVISOR, "traces the supervisor", TRACE_LOCKS,
+	.needs = NEEDS_STATE, .run = RUN(trace_supervisor)},
+    {"supervisor_descriptors", BOUNDARY_SUPERVISOR, "sees what the supervisor has open",
+	{LOCK_PID_NS, LOCK_LANDLOCK, LOCK_USER_NS}, .needs = NEEDS_STATE,
+	.run = RUN(supervisor_descriptors)},
+    {"inherited_descriptor", BOUNDARY_SUPERVISOR, "holds a descriptor that was left open",
+	{LOCK_CLOSED}, .needs = NEEDS_LEAK, .run = RUN(inherited_descriptor)},
+    {"memory_of_init", BOUNDARY_SUPERVISOR, "reads the memory of pid 1",
+	{LOCK_LANDLOCK, LOCK_USER_NS}, .needs = NEEDS_ROOT, .run = RUN(memory_of_init)},
+    {"trace_init", BOUNDARY_SUPERVISOR, "traces pid 1", {LOCK_SECCOMP, LOCK_LANDLOCK, LOCK_USER_NS},
+	.needs = NEEDS_ROOT, .run = RUN(trace_init)},
+    {0}};

@@ -1,0 +1,149 @@
+/* rf-prove, as its files share it.
+ *
+ *   main.c      options, the order of things
+ *   keeper.c    two processes that watch each other, so that nothing is left behind
+ *   stage.c     what all trials share: directories, policies, a Ringfence of its own
+ *   means.c     what each lock takes by itself, and what of it this caller cannot have
+ *   trial.c     one attack, once: fixtures, the attack, what is checked afterwards
+ *   actor.c     one process of a trial: started, listened to, ended
+ *   launch.c    how it is started: bare, with one lock, in the product's sandbox
+ *   verdict.c   what the trials of an attack say together
+ *   report_*.c  for a terminal, for programs, for printing */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "io/loop.h"
+#include "prove/attack.h"
+#include "sys/cgroup.h"
+
+/* ---- what is found out ---- */
+
+enum outcome {
+	OUTCOME_NONE,        /* not tried */
+	OUTCOME_SUCCEEDED,   /* the attack did what it wanted */
+	OUTCOME_HELD,        /* it was kept from it */
+	OUTCOME_CANNOT,      /* it could not be tried: the attack says why */
+	OUTCOME_UNAVAILABLE, /* this host or user cannot have the lock */
+	OUTCOME_BROKEN,      /* no answer: the proof itself failed */
+};
+
+struct finding {
+	enum outcome outcome;
+	char detail[240];
+	struct json
+	    *engaged; /* owned: what the kernel said of the process before it attacked, or NULL */
+};
+
+enum verdict {
+	VERDICT_ENFORCED, /* the control succeeds; held by all, and by each lock that was named */
+	VERDICT_WEAK,     /* held by all, but a lock that should hold it alone does not */
+	VERDICT_BREACHED, /* not held */
+	VERDICT_BROKEN,   /* a trial gave no answer */
+	VERDICT_NO_CONTROL, /* the attack does not even succeed where nothing holds it: proves nothing */
+	VERDICT_NOT_TESTED, /* no safe control exists, or none for an ordinary user */
+	VERDICT_COUNT
+};
+
+struct row {
+	const struct attack *attack;
+	size_t n_locks;
+	struct finding control, only[ATTACK_LOCKS_MAX], all;
+	enum verdict verdict;
+	int64_t took_ms;
+};
+
+struct summary {
+	unsigned counts[VERDICT_COUNT];
+	unsigned attacks, controlled; /* those whose control succeeded */
+	unsigned trials;
+	int64_t took_ms;
+};
+
+/* ---- what the trials share ---- */
+
+struct options {
+	bool json, quiet, list;
+	const char *html; /* file, or NULL */
+	const char **only;
+	size_t n_only;
+	unsigned jobs;
+};
+
+struct prove {
+	struct options options;
+	bool root;
+	char base[64];  /* state, policies, workspaces, what attacks aim at */
+	char tmp[64];   /* below /tmp, where a sandbox may write: the attacks' own directories */
+	char state[80]; /* of the Ringfence that all trials "in the sandbox" go through */
+	int init_fd, attack_fd, cli_fd, leak_fd, filter_fd;
+	unsigned filter_length;
+	struct json *view; /* of root: host, with its skeleton */
+	struct cgroup_host *cgroups;
+	int supervisor; /* pidfd, or -1 */
+	pid_t supervisor_pid;
+	struct loop *loop;
+	struct row *rows;
+	size_t n_rows;
+	struct summary summary;
+};
+
+/* ---- keeper.c ---- */
+
+/* Splits in two: returns in the child, which does the work; the parent waits, cleans up behind the child
+ * however it ended, and exits with its code. Makes p->base and p->tmp. 0 or -errno. */
+int keeper_split(struct prove *p, struct error *err) MUST_CHECK;
+/* Ends every process of trial NUMBER that nobody waits for any more; all strays with a negative one. */
+void keeper_end_strays(int number);
+/* The child's half of cleaning up: when the parent may be gone. */
+void keeper_clean(const struct prove *p);
+
+/* ---- stage.c ---- */
+
+int stage_set(struct prove *p, struct error *err) MUST_CHECK;
+/* Stops what stage_set started. */
+void stage_strike(struct prove *p);
+
+/* ---- means.c ---- */
+
+/* What a lock takes where it is the only one. */
+struct means {
+	uint64_t namespaces;
+	bool
+	    user_ns; /* a user namespace is among them because the kernel wants it, not as a lock */
+	bool
+	    product; /* a lock of the supervisor or the CLI: tried in a sandbox of the product, every other
+			       limit far away */
+	const char *without; /* why it cannot be had here; NULL if it can */
+};
+
+struct means means_of(const struct prove *p, enum lock lock);
+
+/* ---- verdict.c ---- */
+
+/* Fills row->verdict from its findings. Pure. */
+void verdict_reach(struct row *row);
+/* Adds up p->rows into p->summary. */
+void verdict_sum(struct prove *p);
+/* 0: every controlled attack is held by all and by each lock named for it; else 1. */
+int verdict_exit_code(const struct summary *summary);
+/* Whether the boundary of A holds only by convention, which the table must say. */
+bool verdict_conventional(const struct attack *attack);
+const char *verdict_name(enum verdict verdict);
+const char *outcome_name(enum outcome outcome);
+
+/* ---- trials.c: the queue ---- */
+
+/* Runs every trial of p->rows. 0, or -errno with ERR if the loop itself failed; -EINTR when told to stop. */
+int trials_run(struct prove *p, struct error *err) MUST_CHECK;
+
+/* ---- reports ---- */
+
+void report_text(const struct prove *p);
+void report_list(const struct prove *p);
+int report_json(const struct prove *p) MUST_CHECK;
+int report_html(const struct prove *p, const char *path, struct error *err) MUST_CHECK;

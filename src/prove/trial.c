@@ -1,0 +1,396 @@
+#include "prove/trial.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "prove/order.h"
+#include "prove/tree.h"
+#include "sandbox/plan.h"
+
+/* Only so that a failure ends: no finding depends on it. */
+#define PATIENCE_MS 60000
+#define FAREWELL_MS 5000
+
+enum state { PREPARING, ATTACKING, CHECKING, ENDING };
+
+struct trial {
+	struct prove *p;
+	const struct attack *attack;
+	enum place place;
+	enum lock lock;
+	unsigned number;
+	enum state state;
+	bool killed; /* ACT_KILL was done */
+	char dir[96], neighbour_dir[96], own[96], outside_dir[120], workspace[120];
+	struct actor outside, neighbour, actor, checker;
+	struct timer *patience;
+	struct deferred farewell;
+	struct finding *finding;
+	trial_done_fn *done;
+	void *data;
+};
+
+static void on_change(struct actor *actor);
+
+/* ---- the finding ---- */
+
+static void
+conclude(struct trial *t, enum outcome outcome, const char *detail)
+{
+	if (t->state == ENDING)
+		return;
+	t->finding->outcome = outcome;
+	(void)snprintf(t->finding->detail, sizeof(t->finding->detail), "%s", detail);
+	json_free(t->finding->engaged);
+	t->finding->engaged = TAKE_PTR(t->actor.engaged);
+	t->state = ENDING;
+	actor_hang_up(&t->outside);
+	actor_hang_up(&t->neighbour);
+	actor_hang_up(&t->actor);
+	actor_kill(&t->actor);
+	actor_kill(&t->checker);
+}
+
+static void
+conclude_error(struct trial *t, const char *what, const struct error *err, const struct actor *a)
+{
+	char text[240];
+	const char *why = err != NULL && err->message[0] != 0 ? err->message
+	    : a != NULL && a->complaint[0] != 0               ? a->complaint
+							      : "no answer";
+	(void)snprintf(text, sizeof(text), "%s%s", what, why);
+	conclude(t, OUTCOME_BROKEN, text);
+}
+
+/* The answer of an attack that spoke. */
+static enum outcome
+outcome_of(const struct json *result)
+{
+	const char *word = json_get_str(result, "result", "");
+	if (strcmp(word, "succeeded") == 0)
+		return OUTCOME_SUCCEEDED;
+	if (strcmp(word, "held") == 0)
+		return OUTCOME_HELD;
+	return strcmp(word, "cannot") == 0 ? OUTCOME_CANNOT : OUTCOME_BROKEN;
+}
+
+/* What an attack's silence means: that it was ended, where locks end it. */
+static void
+conclude_silence(struct trial *t)
+{
+	const struct actor *a = &t->actor;
+	char text[160];
+	int status = a->status;
+	if (a->failed) {
+		conclude(t, OUTCOME_UNAVAILABLE, a->error.message);
+	} else if (a->started && (t->attack->needs & SILENCE_HOLDS) != 0) {
+		conclude(
+		    t, OUTCOME_HELD, t->killed ? "ended with what started it" : "it was ended");
+	} else if (WIFSIGNALED(status)) {
+		(void)snprintf(text, sizeof(text), "ended by signal %d: ", WTERMSIG(status));
+		conclude_error(t, text, NULL, a);
+	} else {
+		(void)snprintf(text, sizeof(text), "exit code %d: ", WEXITSTATUS(status));
+		conclude_error(t, text, NULL, a);
+	}
+}
+
+/* ---- what is told to whom ---- */
+
+static void
+push_pair(struct json *argv, const char *key, const char *value)
+{
+	char pair[320];
+	(void)snprintf(pair, sizeof(pair), "%s=%s", key, value);
+	(void)json_push(argv, json_new_string(pair));
+}
+
+static void
+push_fixtures(struct json *argv, const struct actor *fixture)
+{
+	for (size_t i = 0; i < json_len(fixture->fixtures); i++)
+		push_pair(argv, json_name_at(fixture->fixtures, i),
+		    json_str(json_at(fixture->fixtures, i), ""));
+}
+
+/* The arguments of the attack; with HOST those of its check, to which the host's paths mean something. */
+static struct json *
+attack_arguments(const struct trial *t, bool host)
+{
+	const struct attack *attack = t->attack;
+	bool private = !host && launch_private_root(t->p, t->place, t->lock);
+	struct json *argv = json_new_array();
+	char text[160];
+	(void)json_push(argv, json_new_string("rf-attack"));
+	if (host)
+		(void)json_push(argv, json_new_string("--check"));
+	(void)json_push(argv, json_new_string(attack->name));
+	push_pair(argv, "dir", private ? "/tmp" : t->dir);
+	if ((attack->needs & NEEDS_BOUNDS) != 0)
+		push_pair(argv, "bounded", "1");
+	if ((attack->needs & NEEDS_LEAK) != 0) {
+		(void)snprintf(text, sizeof(text), "%d", PROVE_LEAK_FD);
+		push_pair(argv, "leak", text);
+	}
+	if ((attack->needs & NEEDS_WORKSPACE) != 0)
+		push_pair(argv, "workspace", private ? PLAN_WORKSPACE : t->workspace);
+	if ((attack->needs & NEEDS_STATE) != 0) {
+		push_pair(argv, "state", t->p->state);
+		(void)snprintf(text, sizeof(text), "%s/run/supervisor.sock", t->p->state);
+		push_pair(argv, "control", text);
+	}
+	push_fixtures(argv, &t->neighbour);
+	push_fixtures(argv, &t->outside);
+	return argv;
+}
+
+/* ---- starting ---- */
+
+static int
+start_fixture(
+    struct trial *t, struct actor *a, enum place place, const char *dir, struct error *err)
+{
+	_cleanup_json_ struct json *argv = json_new_array();
+	struct launch l = {.place = place,
+	    .lock = t->lock,
+	    .attack = t->attack,
+	    .number = t->number,
+	    .argv = argv,
+	    .dir = dir,
+	    .workspace = t->workspace,
+	    .input = true};
+	(void)json_push(argv, json_new_string("rf-attack"));
+	(void)json_push(argv, json_new_string("--fixture"));
+	push_pair(argv, "dir", launch_private_root(t->p, place, t->lock) ? "/tmp" : dir);
+	return launch_start(a, &l, err);
+}
+
+static int
+start_attack(struct trial *t, struct error *err)
+{
+	_cleanup_json_ struct json *argv = attack_arguments(t, /* host= */ false);
+	struct launch l = {.place = t->place,
+	    .lock = t->lock,
+	    .attack = t->attack,
+	    .number = t->number,
+	    .argv = argv,
+	    .dir = t->dir,
+	    .workspace = t->workspace,
+	    .input = (t->attack->needs & NEEDS_STDIN) != 0};
+	return launch_start(&t->actor, &l, err);
+}
+
+static int
+start_check(struct trial *t, struct error *err)
+{
+	_cleanup_json_ struct json *argv = attack_arguments(t, /* host= */ true);
+	struct launch l = {.place = PLACE_HOST,
+	    .attack = t->attack,
+	    .number = t->number,
+	    .argv = argv,
+	    .dir = t->dir,
+	    .workspace = t->workspace};
+	return launch_start(&t->checker, &l, err);
+}
+
+static int
+start_fixtures(struct trial *t, struct error *err)
+{
+	int r = 0;
+	if ((t->attack->needs & NEEDS_OUTSIDE) != 0)
+		r = start_fixture(t, &t->outside, PLACE_HOST, t->outside_dir, err);
+	if (r == 0 && (t->attack->needs & NEEDS_NEIGHBOUR) != 0)
+		r = start_fixture(t, &t->neighbour, t->place, t->neighbour_dir, err);
+	return r;
+}
+
+/* ---- the steps ---- */
+
+/* Whether fixture A can be aimed at; false also where it never will. */
+static bool
+fixture_ready(struct trial *t, const struct actor *a, unsigned need)
+{
+	if ((t->attack->needs & need) == 0 || a->ready)
+		return true;
+	if (a->failed)
+		conclude(t, OUTCOME_UNAVAILABLE, a->error.message);
+	else if (a->exited)
+		conclude_error(t, "what it aims at ended: ", NULL, a);
+	return false;
+}
+
+static void
+step_preparing(struct trial *t)
+{
+	struct error err = {0};
+	if (!fixture_ready(t, &t->outside, NEEDS_OUTSIDE) ||
+	    !fixture_ready(t, &t->neighbour, NEEDS_NEIGHBOUR))
+		return;
+	t->state = ATTACKING;
+	int r = start_attack(t, &err);
+	if (r == -EOPNOTSUPP)
+		conclude(t, OUTCOME_UNAVAILABLE, err.message);
+	else if (r < 0)
+		conclude_error(t, "", &err, NULL);
+}
+
+static void
+step_attacking(struct trial *t)
+{
+	struct actor *a = &t->actor;
+	struct error err = {0};
+	bool kill = (t->attack->needs & ACT_KILL) != 0;
+	if (kill && a->ready && !t->killed) {
+		t->killed = true;
+		actor_kill(a);
+	}
+	if (!a->exited)
+		return;
+	/* After ACT_KILL what it left behind speaks, or everybody who could is gone. */
+	if (a->result == NULL && t->killed && !a->closed)
+		return;
+	if (a->result == NULL) {
+		conclude_silence(t);
+	} else if (outcome_of(a->result) == OUTCOME_SUCCEEDED &&
+	    (t->attack->needs & CHECK_OUTSIDE) != 0) {
+		t->state = CHECKING;
+		if (start_check(t, &err) < 0)
+			conclude_error(t, "", &err, NULL);
+	} else {
+		conclude(t, outcome_of(a->result), json_get_str(a->result, "detail", ""));
+	}
+}
+
+static void
+step_checking(struct trial *t)
+{
+	const struct actor *a = &t->checker;
+	if (!a->exited)
+		return;
+	if (a->result == NULL)
+		conclude_error(t, "the check: ", NULL, a);
+	else
+		conclude(t, outcome_of(a->result), json_get_str(a->result, "detail", ""));
+}
+
+static void
+step_ending(struct trial *t)
+{
+	const struct actor *const actors[] = {&t->outside, &t->neighbour, &t->actor, &t->checker};
+	for (size_t i = 0; i < ARRAY_LEN(actors); i++)
+		if (actors[i]->pidfd >= 0 && !actors[i]->exited)
+			return;
+	loop_defer(t->p->loop, &t->farewell);
+}
+
+static void
+step(struct trial *t)
+{
+	if (t->state == PREPARING)
+		step_preparing(t);
+	if (t->state == ATTACKING)
+		step_attacking(t);
+	if (t->state == CHECKING)
+		step_checking(t);
+	if (t->state == ENDING)
+		step_ending(t);
+}
+
+static void
+on_change(struct actor *actor)
+{
+	step(actor->trial);
+}
+
+/* First time: it takes too long. Second time: it does not even end. */
+static void
+on_patience(struct timer *timer, void *data)
+{
+	struct trial *t = data;
+	(void)timer;
+	t->patience = NULL;
+	conclude(t, OUTCOME_BROKEN, "no answer in a minute");
+	actor_kill(&t->outside);
+	actor_kill(&t->neighbour);
+	step(t);
+}
+
+/* ---- the beginning and the end ---- */
+
+static void
+say_farewell(void *data)
+{
+	struct trial *t = data;
+	struct actor *const actors[] = {&t->actor, &t->checker, &t->neighbour, &t->outside};
+	t->patience = timer_cancel(t->patience);
+	keeper_end_strays((int)t->number);
+	for (size_t i = 0; i < ARRAY_LEN(actors); i++)
+		actor_done(actors[i]);
+	tree_remove(t->own);
+	tree_remove(t->dir);
+	tree_remove(t->neighbour_dir);
+	t->done(t, t->data);
+	free(t);
+}
+
+static int
+make_directories(struct trial *t)
+{
+	const struct prove *p = t->p;
+	(void)snprintf(t->own, sizeof(t->own), "%s/t%u", p->base, t->number);
+	(void)snprintf(t->outside_dir, sizeof(t->outside_dir), "%s/outside", t->own);
+	(void)snprintf(t->workspace, sizeof(t->workspace), "%s/workspace", t->own);
+	(void)snprintf(t->dir, sizeof(t->dir), "%s/%u", p->tmp, t->number);
+	(void)snprintf(
+	    t->neighbour_dir, sizeof(t->neighbour_dir), "%s/%u-neighbour", p->tmp, t->number);
+	if (mkdir(t->own, 0711) < 0 || mkdir(t->outside_dir, 0711) < 0 || mkdir(t->dir, 0700) < 0 ||
+	    mkdir(t->neighbour_dir, 0700) < 0 || chmod(t->dir, 01777) < 0 ||
+	    chmod(t->neighbour_dir, 01777) < 0)
+		return -errno;
+	if ((t->attack->needs & NEEDS_WORKSPACE) != 0)
+		return tree_copy_workspace(p, t->workspace);
+	(void)snprintf(t->workspace, sizeof(t->workspace), "%s/workspace", p->base);
+	return 0;
+}
+
+int
+trial_start(struct prove *p, const struct row *row, enum place place, enum lock lock,
+    unsigned number, struct finding *finding, trial_done_fn *done, void *data)
+{
+	struct error err = {0};
+	struct trial *t = calloc(1, sizeof(*t));
+	if (t == NULL)
+		return -ENOMEM;
+	t->p = p;
+	t->attack = row->attack;
+	t->place = place;
+	t->lock = lock;
+	t->number = number;
+	t->finding = finding;
+	t->done = done;
+	t->data = data;
+	t->farewell = (struct deferred){.fn = say_farewell, .data = t};
+	actor_init(&t->outside, p, t, on_change);
+	actor_init(&t->neighbour, p, t, on_change);
+	actor_init(&t->actor, p, t, on_change);
+	actor_init(&t->checker, p, t, on_change);
+	int r = make_directories(t);
+	if (r < 0)
+		(void)error_set_errno(
+		    &err, -r, "prove_failed", "cannot make the trial's directories");
+	if (r == 0)
+		r = loop_timer(p->loop, PATIENCE_MS, on_patience, t, &t->patience);
+	if (r == 0)
+		r = start_fixtures(t, &err);
+	if (r == -EOPNOTSUPP)
+		conclude(t, OUTCOME_UNAVAILABLE, err.message);
+	else if (r < 0)
+		conclude_error(t, "", &err, NULL);
+	step(t);
+	return 0;
+}
