@@ -11,9 +11,9 @@
 
 #include "prove/attacks/attacks.h"
 
-#define OPEN_TREE_CLONE 1
-#define MOVE_MOUNT_F_EMPTY_PATH 4
-#define NEW_TIME 0x80 /* CLONE_NEWTIME */
+#define TREE_CLONE 1
+#define FROM_DESCRIPTOR 4
+#define NEW_TIME_NS 0x80 /* CLONE_NEWTIME */
 
 /* CLONE_NEW… in a child, so that nothing of it stays. */
 static enum attack_result
@@ -56,7 +56,7 @@ unshare_net(const struct fixtures *f)
 static enum attack_result
 unshare_time(const struct fixtures *f)
 {
-	return try_unshare(NEW_TIME, "a time namespace");
+	return try_unshare(NEW_TIME_NS, "a time namespace");
 }
 
 static enum attack_result
@@ -166,7 +166,7 @@ fsopen_tmpfs(const struct fixtures *f)
 static enum attack_result
 open_tree_root(const struct fixtures *f)
 {
-	_cleanup_close_ int fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/", OPEN_TREE_CLONE);
+	_cleanup_close_ int fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/", TREE_CLONE);
 	return answer(fd >= 0, "a detached copy of the root (open_tree)");
 }
 
@@ -174,10 +174,10 @@ static enum attack_result
 move_mount_tree(const struct fixtures *f)
 {
 	const char *at = target(f);
-	_cleanup_close_ int fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/", OPEN_TREE_CLONE);
+	_cleanup_close_ int fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/", TREE_CLONE);
 	if (fd < 0)
 		return answer(false, "");
-	return mounted(at, syscall(SYS_move_mount, fd, "", AT_FDCWD, at, MOVE_MOUNT_F_EMPTY_PATH),
+	return mounted(at, syscall(SYS_move_mount, fd, "", AT_FDCWD, at, FROM_DESCRIPTOR),
 	    "a detached tree was mounted (move_mount)");
 }
 
@@ -186,7 +186,7 @@ mount_setattr_tree(const struct fixtures *f)
 {
 	/* struct mount_attr: set, clear, propagation, user namespace. Of a copy, which ends with us. */
 	unsigned long writable[4] = {0, 1 /* MOUNT_ATTR_RDONLY */, 0, 0};
-	_cleanup_close_ int fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/", OPEN_TREE_CLONE);
+	_cleanup_close_ int fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/", TREE_CLONE);
 	return answer(
 	    syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, writable, sizeof(writable)) == 0,
 	    "a mount was made writable (mount_setattr)");
