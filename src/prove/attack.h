@@ -33,42 +33,64 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* A lock, alone: everything else as the harness itself has it (uid 0 with all capabilities as root; the
- * user's own id and no capability rootless), host's namespaces, nothing restricted. */
+/* A lock, alone: everything else is as the harness itself has it (uid 0 with all its capabilities as root; the
+ * user's own id and no capability rootless), the host's namespaces, nothing restricted. */
 enum lock {
-	LOCK_NONE, /* ends a list */
-	LOCK_ROOT, /* mount namespace with the sandbox's root, by pivot: what is not shown is absent, what is
-			       not scratch is read-only; /dev as the sandbox has it; /proc as the host has it */
-	LOCK_USER_NS, /* user namespace with the sandbox's ids (host's root not mapped). No capability */
-	LOCK_PID_NS,    /* pid namespace, with a /proc of it mounted over the host's */
-	LOCK_NET_NS,    /* network namespace */
-	LOCK_IPC_NS,    /* IPC namespace */
-	LOCK_UTS_NS,    /* UTS namespace */
-	LOCK_CGROUP_NS, /* cgroup namespace */
-	LOCK_SECCOMP,   /* the command's filter */
-	LOCK_LANDLOCK, /* the command's Landlock domain (rules for the paths of the host that exist). Its
-			       rules allow /tmp: outside fixtures and state must not lie there, dir must */
-	LOCK_NO_CAPS, /* no capability in any set, bounding set empty, SECBIT_NOROOT; uid as before */
-	LOCK_NO_NEW_PRIVS, /* no_new_privs */
-	LOCK_NOSUID,       /* dir is on a nosuid mount */
-	LOCK_NODEV,        /* dir is on a nodev mount */
-	LOCK_NESTING, /* a user namespace whose max_user_namespaces is 0; capabilities over it kept */
-	LOCK_PROC,    /* read-only /proc with the sandbox's masks, in a mount namespace */
-	LOCK_KEYRING, /* a session key ring of its own */
-	LOCK_CGROUP,  /* control group with the LIMIT_… below (memory and swap, pids, cpu) */
-	LOCK_RLIMITS, /* the command's rlimits, from the LIMIT_… below (RLIMIT_DATA too), and core 1, rtprio
-			       0, nice 0; as uid 65534, which the kernel counts and which cannot raise them */
-	LOCK_SCRATCH,   /* dir is a tmpfs limited in bytes and inodes by the LIMIT_… below */
-	LOCK_STAGED,    /* workspace is an overlay over the directory of the host */
-	LOCK_WALL,      /* the supervisor's clock: LIMIT_WALL_MS, then SIGKILL */
-	LOCK_CPU_CLOCK, /* the supervisor's sum of processor time */
-	LOCK_WATCH,     /* the supervisor's sum of resident memory */
-	LOCK_OUTPUT,    /* the relay's cap: LIMIT_OUTPUT bytes, then SIGKILL */
-	LOCK_CLOSED,    /* descriptors above 2 are closed on exec */
-	LOCK_PID1,      /* pid namespace: the end of its pid 1 ends all */
-	LOCK_PDEATH,    /* parent-death signal of pid 1 */
-	LOCK_LISTED,    /* the command's second filter, with executables: listed */
-	LOCK_NOEXEC,    /* dir is on a noexec mount */
+	/* Ends a list. */
+	LOCK_NONE,
+	/* Mount namespace with the sandbox's root, by pivot: what is not shown is absent, what is not scratch is
+	 * read-only; /dev as the sandbox has it. */
+	LOCK_ROOT,
+	/* User namespace with the sandbox's ids (host's root not mapped), without a capability. */
+	LOCK_USER_NS,
+	/* Pid namespace, with a /proc of it mounted over the host's. */
+	LOCK_PID_NS,
+	LOCK_NET_NS,
+	LOCK_IPC_NS,
+	LOCK_UTS_NS,
+	LOCK_CGROUP_NS,
+	/* The command's filter. */
+	LOCK_SECCOMP,
+	/* The command's Landlock domain (rules for those of its paths that the host has). They allow /tmp:
+	 * outside fixtures and state must not lie there, dir must. */
+	LOCK_LANDLOCK,
+	/* No capability in any set, bounding set empty, SECBIT_NOROOT; uid as before. */
+	LOCK_NO_CAPS,
+	LOCK_NO_NEW_PRIVS,
+	/* dir is on a nosuid mount; a nodev mount. */
+	LOCK_NOSUID,
+	LOCK_NODEV,
+	/* A user namespace whose max_user_namespaces is 0; capabilities over it kept. */
+	LOCK_NESTING,
+	/* Read-only /proc with the sandbox's masks. */
+	LOCK_PROC,
+	/* A session key ring of its own. */
+	LOCK_KEYRING,
+	/* Control group with the LIMIT_… below: memory and swap, pids, cpu. */
+	LOCK_CGROUP,
+	/* The command's rlimits, from the LIMIT_… below (RLIMIT_DATA too), and core 1, rtprio 0, nice 0; as an
+	 * ordinary uid without capabilities, which the kernel counts and which cannot raise them. */
+	LOCK_RLIMITS,
+	/* dir is a tmpfs limited in bytes and inodes by the LIMIT_… below. */
+	LOCK_SCRATCH,
+	/* workspace is an overlay over the directory of the host. */
+	LOCK_STAGED,
+	/* The supervisor's clock: LIMIT_WALL_MS, then SIGKILL; its sum of processor time; of resident memory. */
+	LOCK_WALL,
+	LOCK_CPU_CLOCK,
+	LOCK_WATCH,
+	/* The relay's cap: LIMIT_OUTPUT bytes, then SIGKILL. */
+	LOCK_OUTPUT,
+	/* Descriptors above 2 are closed on exec. */
+	LOCK_CLOSED,
+	/* Pid namespace: the end of its pid 1 ends all. The parent-death signal of that pid 1. */
+	LOCK_PID1,
+	LOCK_PDEATH,
+	/* The command's filter with executables: listed. dir is on a noexec mount. */
+	LOCK_LISTED,
+	LOCK_NOEXEC,
+	/* The command has another uid than pid 1, and no capability. */
+	LOCK_OTHER_UID,
 	LOCK_COUNT
 };
 
@@ -99,29 +121,35 @@ enum lock {
 
 /* What an attack needs; bits of attack.needs. The harness gives the keys in quotes. "dir" (a directory that the
  * attack can write: scratch in a sandbox, a sacrificial tmpfs for controls) is always given. */
-#define NEEDS_ROOT \
-	(1u << 0) /* the control works for the host's root only: rootless it is not tested */
-#define NEEDS_NS_ROOT \
-	(1u << 11) /* for the root of a user namespace too: rootless, the control (not the locks)
-				     runs in new user, mount, pid, net, IPC, UTS and cgroup namespaces */
-#define NEEDS_LISTED \
-	(1u << 12) /* the real sandbox has executables: listed, with rf-attack in the list */
-#define NEEDS_OUTSIDE (1u << 1)   /* a fixture process without locks */
-#define NEEDS_NEIGHBOUR (1u << 2) /* a fixture process in a sandbox of its own */
-#define NEEDS_BOUNDS (1u << 3)    /* the BOUND_… around it, locks or not; "bounded=1" */
-#define NEEDS_LEAK (1u << 4)      /* the harness has "/" open, inheritable, as "leak" (a number) */
-#define NEEDS_WORKSPACE \
-	(1u << 5) /* "workspace": a host directory with the file "original", staged by LOCK_STAGED */
-#define NEEDS_STATE \
-	(1u << 6)          /* "state": state directory of the Ringfence that runs the
-				     sandboxes; "control": its socket; "supervisor": the pid of its supervisor */
-#define ACT_KILL (1u << 7) /* end what was started (SIGKILL to it alone) when it says "ready" */
-#define SILENCE_HOLDS (1u << 8) /* the lock works by killing: see above */
-#define CHECK_OUTSIDE \
-	(1u << 9) /* "succeeded" counts only if `rf-attack --check NAME key=value…`, run without locks
-				     with the host's paths afterwards, says "succeeded" too */
-#define NEEDS_STDIN \
-	(1u << 10) /* standard input stays open and silent until the end; else it is /dev/null */
+
+/* The control works for the host's root only: rootless it is not tested. */
+#define NEEDS_ROOT (1u << 0)
+/* For the root of a user namespace too: rootless, the control and the locks but user-ns start from there (new
+ * user, mount, pid, net, IPC, UTS and cgroup namespaces, every capability over them), or it is not tested. */
+#define NEEDS_NS_ROOT (1u << 11)
+/* A fixture process without locks; one in a sandbox of its own. */
+#define NEEDS_OUTSIDE (1u << 1)
+#define NEEDS_NEIGHBOUR (1u << 2)
+/* The BOUND_… around it, locks or not; "bounded=1". */
+#define NEEDS_BOUNDS (1u << 3)
+/* The harness has "/" open, inheritable, as "leak" (a number). */
+#define NEEDS_LEAK (1u << 4)
+/* "workspace": a host directory with the file "original", staged by LOCK_STAGED. */
+#define NEEDS_WORKSPACE (1u << 5)
+/* "state": state directory of the Ringfence that runs the sandboxes; "control": its socket; "supervisor": the
+ * pid of its supervisor. */
+#define NEEDS_STATE (1u << 6)
+/* The real sandbox has executables: listed, with rf-attack in the list. */
+#define NEEDS_LISTED (1u << 12)
+/* Standard input stays open and silent until the end; else it is /dev/null. */
+#define NEEDS_STDIN (1u << 10)
+/* End what was started (SIGKILL to it alone) when it says "ready"; then wait for the end of its output. */
+#define ACT_KILL (1u << 7)
+/* The lock works by killing: see above. */
+#define SILENCE_HOLDS (1u << 8)
+/* "succeeded" counts only if `rf-attack --check NAME key=value…`, run without locks and with the host's paths
+ * afterwards, says "succeeded" too. */
+#define CHECK_OUTSIDE (1u << 9)
 
 enum boundary {
 	BOUNDARY_FILES,
@@ -146,17 +174,18 @@ struct fixtures; /* attacks/attacks.h: the key=value arguments */
 struct attack {
 	const char *name; /* [a-z0-9_], unique */
 	enum boundary boundary;
-	const char *title; /* "reads a file of the host's root": what success means */
-	enum lock locks
-	    [ATTACK_LOCKS_MAX]; /* each must hold it alone; LOCK_NONE ends. locks[0] is lock one */
-	enum lock rootless
-	    [ATTACK_LOCKS_MAX]; /* the same for an ordinary user; empty: the same as locks */
+	const char *title; /* "reads a file of the host's": what success means */
+	/* Each must hold it alone; LOCK_NONE ends. locks[0] is lock one. */
+	enum lock locks[ATTACK_LOCKS_MAX];
+	/* The same for an ordinary user; empty: the same as locks. */
+	enum lock rootless[ATTACK_LOCKS_MAX];
 	unsigned needs;
 	enum attack_result (*run)(const struct fixtures *);
 	enum attack_result (*check)(const struct fixtures *); /* with CHECK_OUTSIDE */
-	const char *not_tested; /* non-NULL: no safe control exists, and why; nothing is run */
-	const char
-	    *conventional; /* non-NULL: where and why this is only conventional, for the table */
+	/* Not NULL: no safe control exists, and why; nothing is run. */
+	const char *not_tested;
+	/* Not NULL: where and why this is only conventional, for the table. */
+	const char *conventional;
 };
 
 /* Row INDEX of the table, in the order of the boundaries; NULL past the last one. */

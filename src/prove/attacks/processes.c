@@ -247,7 +247,8 @@ outlive_command(const struct fixtures *f)
 	if (pipe2(end, O_CLOEXEC) < 0)
 		return cannot("no pipe");
 	leave_daemon(end[0], end[1]);
-	_exit(ATTACK_HELD); /* and says nothing: the daemon does, if it can */
+	say_ready();
+	_exit(ATTACK_HELD); /* and says no more: the daemon does, if it can */
 }
 
 static enum attack_result
@@ -334,10 +335,11 @@ const struct attack processes_attacks[] = {{"see", BOUNDARY_PROCESSES, "sees the
     {"enter_namespaces", BOUNDARY_PROCESSES, "enters its namespaces (setns)",
 	{LOCK_PID_NS, LOCK_SECCOMP, LOCK_USER_NS, LOCK_NO_CAPS},
 	.needs = NEEDS_ROOT | NEEDS_OUTSIDE, .run = RUN(enter_namespaces)},
-    {"signal_init", BOUNDARY_PROCESSES, "signals pid 1", {LOCK_SECCOMP, LOCK_USER_NS},
-	{LOCK_SECCOMP}, .needs = NEEDS_NS_ROOT, .run = RUN(signal_init)},
+    {"signal_init", BOUNDARY_PROCESSES, "signals pid 1",
+	{LOCK_SECCOMP, LOCK_OTHER_UID, LOCK_USER_NS}, {LOCK_SECCOMP}, .needs = NEEDS_NS_ROOT,
+	.run = RUN(signal_init)},
     {"outlive_command", BOUNDARY_PROCESSES, "leaves a daemon behind when it ends", {LOCK_PID1},
-	.needs = SILENCE_HOLDS, .run = RUN(outlive_command)},
+	.needs = SILENCE_HOLDS | ACT_KILL, .run = RUN(outlive_command)},
     {"outlive_kill", BOUNDARY_PROCESSES, "leaves a daemon behind when it is killed",
 	{LOCK_PID1, LOCK_PDEATH}, .needs = SILENCE_HOLDS | ACT_KILL, .run = RUN(outlive_kill)},
     {0}};

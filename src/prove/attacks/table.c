@@ -53,6 +53,7 @@ static const struct {
     [LOCK_PDEATH] = {"pdeath", "parent-death signal"},
     [LOCK_LISTED] = {"listed", "filter of listed executables"},
     [LOCK_NOEXEC] = {"noexec", "noexec mount"},
+    [LOCK_OTHER_UID] = {"other-uid", "another uid than pid 1's"},
 };
 
 const struct attack *
