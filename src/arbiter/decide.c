@@ -167,6 +167,8 @@ decision_record(const struct action *action)
 	(void)json_set_str(data, "state", action_state_name(action->state));
 	(void)json_set(data, "decision", json_copy(action->decision));
 	(void)json_set_str(data, "policy", action->generation->hash);
+	if (action->generation->name[0] != '\0')
+		(void)json_set_str(data, "policy_name", action->generation->name);
 	(void)json_set_int(data, "epoch", (int64_t)action->epoch);
 	return data;
 }

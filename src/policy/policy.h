@@ -115,3 +115,21 @@ struct json *policy_capabilities(const struct policy *policy);
 /* Whether WALL_MS (milliseconds since the epoch) lies outside the working hours that the policy names;
  * false if it names none. For the fact "outside_hours". */
 bool policy_outside_hours(const struct policy *policy, int64_t wall_ms);
+
+/* What recorded decisions needed of a policy: which rules, and which members of their lists. Rules and
+ * members that none of them needed could go, and every one of those decisions would have been the same. */
+struct policy_usage;
+/* POLICY is borrowed. NULL: out of memory. */
+struct policy_usage *policy_usage_new(const struct policy *policy);
+/* Accepts NULL; returns NULL. */
+struct policy_usage *policy_usage_free(struct policy_usage *usage);
+/* Counts ACTION (as the ledger has it: its request may be left out or redacted), which RULE (NULL: none)
+ * decided at WALL_MS. 0, or -ENOMEM. */
+int policy_usage_add(struct policy_usage *usage, const struct json *action, const char *rule,
+    int64_t wall_ms) MUST_CHECK;
+/* One entry for each rule, in the policy's order; owned:
+ * [{"rule","effect","kind","decided":n,"supported":n,"unclear":n,"last_ms"?,
+ *   "fields":[{"field","used":[],"unused":[]}]}]
+ * decided: it was named; supported: it permitted what a review rule tightened; unclear: the request, as
+ * recorded, does not meet the rule as it is now, so that its members say nothing. */
+struct json *policy_usage_json(const struct policy_usage *usage);
