@@ -88,6 +88,34 @@ locks_landlock(const struct json *view, struct json *evidence, struct error *err
 	return 0;
 }
 
+/* ---- what a process is born into ---- */
+
+int
+locks_nesting(struct json *evidence, struct error *err)
+{
+	/* The file is the host's /proc's, but the value is our namespace's. */
+	static const char path[] = "/proc/sys/user/max_user_namespaces";
+	char value[16] = {0};
+	_cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 || write(fd, "0", 1) != 1 || pread(fd, value, sizeof(value) - 1, 0) <= 0) {
+		(void)json_set_str(evidence, "nesting", "by seccomp only");
+		return 0; /* /proc/sys is read-only in some containers; the filter holds alone, and we say so */
+	}
+	if (strcmp(value, "0\n") != 0)
+		return error_set(
+		    err, EPERM, "sandbox_failed", "nested user namespaces cannot be forbidden");
+	(void)json_set_str(evidence, "nesting", "refused by the kernel's count");
+	return 0;
+}
+
+int
+locks_keyring(struct error *err)
+{
+	if (syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, NULL) < 0 && errno != ENOSYS)
+		return error_set_errno(err, errno, "sandbox_failed", "no new session key ring");
+	return 0;
+}
+
 /* ---- capabilities ---- */
 
 int
@@ -122,9 +150,8 @@ set_limit(int resource, int64_t value)
 	return setrlimit(resource, &limit) < 0 ? -errno : 0;
 }
 
-/* What no command of ours may have, whatever the policy says. */
-static int
-forbid_cores(void)
+int
+locks_cores(void)
 {
 	/* 1, not 0: a core_pattern that is a pipe runs its handler as the host's root whatever the limit,
 	 * except at 1, which the kernel keeps for "none, nor to a handler" (core(5)). */
@@ -227,7 +254,7 @@ locks_command(const struct json *plan, uid_t uid, gid_t gid, bool change_ids, in
     struct json *evidence, struct error *err)
 {
 	const char *step = "core limit";
-	int r = forbid_cores();
+	int r = locks_cores();
 	if (r == 0)
 		r = become(uid, gid, change_ids, &step);
 	if (r == 0) {
@@ -284,7 +311,7 @@ locks_session(int filter_fd, const struct json *filters, bool change_ids, struct
 	uint32_t keep = 1u << CAP_KILL;
 	if (change_ids)
 		keep |= 1u << CAP_SETUID | 1u << CAP_SETGID;
-	int r = forbid_cores(); /* before the filter, which pretends */
+	int r = locks_cores(); /* before the filter, which pretends */
 	if (r < 0)
 		return error_set_errno(err, -r, "locks_failed", "cannot confine rf-init");
 	return confine(keep, filter_fd, filters, "command", err);

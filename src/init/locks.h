@@ -14,6 +14,14 @@
  * canary: a file that permissions let us read and no rule does. 0 or -errno. */
 int locks_landlock(const struct json *view, struct json *evidence, struct error *err) MUST_CHECK;
 
+/* No user namespace below ours: the kernel's own count is the lock behind the seccomp filter's. Read back for the
+ * receipt. 0, also where only the filter forbids it (EVIDENCE says so), or -errno. */
+int locks_nesting(struct json *evidence, struct error *err) MUST_CHECK;
+/* A session key ring of its own: nothing of the user's is reachable by inheritance. 0 or -errno. */
+int locks_keyring(struct error *err) MUST_CHECK;
+/* What no command of ours may have, whatever the policy says: cores, real time, priority. 0 or -errno. */
+int locks_cores(void) MUST_CHECK;
+
 /* In the command's process, in this order: ids, capabilities, no_new_privs, seccomp; then reads each back
  * from the kernel into EVIDENCE. 0 or -errno. */
 int locks_command(const struct json *plan, uid_t uid, gid_t gid, bool change_ids, int filter_fd,

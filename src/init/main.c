@@ -135,25 +135,6 @@ raise_loopback(void)
 	return fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? -errno : 0;
 }
 
-/* No user namespace below ours: the kernel's own count is the lock behind the seccomp filter's. Read back
- * for the receipt. The file is the host's /proc's, but the value is our namespace's. */
-static int
-forbid_nesting(struct init *init)
-{
-	static const char path[] = "/proc/sys/user/max_user_namespaces";
-	char value[16] = {0};
-	_cleanup_close_ int fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd < 0 || write(fd, "0", 1) != 1 || pread(fd, value, sizeof(value) - 1, 0) <= 0) {
-		(void)json_set_str(init->evidence, "nesting", "by seccomp only");
-		return 0; /* /proc/sys is read-only in some containers; the filter holds alone, and we say so */
-	}
-	if (strcmp(value, "0\n") != 0)
-		return error_set(&init->err, EPERM, "sandbox_failed",
-		    "nested user namespaces cannot be forbidden");
-	(void)json_set_str(init->evidence, "nesting", "refused by the kernel's count");
-	return 0;
-}
-
 static int
 name_host(struct init *init)
 {
@@ -161,11 +142,7 @@ name_host(struct init *init)
 	if (sethostname(name, strlen(name)) < 0 || raise_loopback() < 0)
 		return error_set_errno(&init->err, errno, "sandbox_failed",
 		    "cannot set up the host name and the loopback interface");
-	/* A session key ring of its own: nothing of the user's key rings is reachable by inheritance. */
-	if (syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, NULL) < 0 && errno != ENOSYS)
-		return error_set_errno(
-		    &init->err, errno, "sandbox_failed", "no new session key ring");
-	return 0;
+	return locks_keyring(&init->err);
 }
 
 /* The ids of our namespaces, as the host's /proc shows them while it is still in sight. */
@@ -201,7 +178,7 @@ begin(struct init *init)
 	if (r == 0)
 		r = name_host(init);
 	if (r == 0)
-		r = forbid_nesting(init);
+		r = locks_nesting(init->evidence, &init->err);
 	if (r < 0)
 		return r;
 	return root_begin(&init->root, init->view, init->evidence);

@@ -112,19 +112,26 @@ add_devices(struct root *root)
  * emptiness. Keys: rootless, the command has its user's uid and would read the names of their keys;
  * kallsyms and modules: with perf_event_paranoid below 2 they tell the kernel's addresses. What only root could read or write (kcore, kmsg, timer_list, sysrq-trigger) is refused by its
  * mode: no id in here is the host's root. */
+static const char *const masked[] = {"proc/cmdline", "proc/config.gz", "proc/interrupts",
+    "proc/acpi", "proc/bus", "proc/fs", "proc/scsi", "proc/keys", "proc/kallsyms",
+    "proc/modules"};
+
+const char *
+root_masked(size_t i)
+{
+	return i < ARRAY_LEN(masked) ? masked[i] : NULL;
+}
+
 static int
 mask_proc(struct root *root)
 {
-	static const char *const names[] = {"proc/cmdline", "proc/config.gz", "proc/interrupts",
-	    "proc/acpi", "proc/bus", "proc/fs", "proc/scsi", "proc/keys", "proc/kallsyms",
-	    "proc/modules"};
 	int r = place(root, mounts_clone(root->fd, ".empty", READ_ONLY | MNT_NOEXEC), OVER_ETC);
 	struct stat st;
-	for (size_t i = 0; i < ARRAY_LEN(names) && r == 0; i++)
-		if (stat(names[i], &st) == 0)
+	for (size_t i = 0; i < ARRAY_LEN(masked) && r == 0; i++)
+		if (stat(masked[i], &st) == 0)
 			r = bind_inherited(root,
 			    S_ISDIR(st.st_mode) ? OVER_ETC "/directory" : OVER_ETC "/file",
-			    names[i]);
+			    masked[i]);
 	return r;
 }
 

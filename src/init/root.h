@@ -27,3 +27,5 @@ int root_begin(struct root *root, const struct json *view, struct json *evidence
  * staged workspace *RET_UPPER_FD is the overlay's upper directory (owned), else -1. 0 or -errno. */
 int root_finish(struct root *root, const struct json *view, const struct json *plan,
     int workspace_fd, int *ret_upper_fd) MUST_CHECK;
+/* Name I below "/" of what /proc does not show in a sandbox ("proc/keys"); NULL past the last one. */
+const char *root_masked(size_t i);
