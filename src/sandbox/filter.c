@@ -293,8 +293,8 @@ static const struct seccomp_rule listed[] = {
 	(ARRAY_LEN(listed) + ARRAY_LEN(always) + ARRAY_LEN(never) + ARRAY_LEN(by_argument))
 
 static int
-compile_command(
-    const struct seccomp_rule *extra, size_t n_extra, struct seccomp_program *ret, struct error *err)
+compile_command(const struct seccomp_rule *extra, size_t n_extra, struct seccomp_program *ret,
+    struct error *err)
 {
 	static struct seccomp_rule rules[COMMAND_RULES];
 	size_t n = 0;

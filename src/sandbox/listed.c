@@ -1,0 +1,326 @@
+#include "sandbox/listed.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/sha256.h"
+#include "sandbox/host.h"
+#include "sandbox/listed_need.h"
+#include "sandbox/listed_tree.h"
+
+/* Counts in the cache's name: raise it when another view is made of the same sources. */
+#define VIEW_VERSION 1
+#define MANIFEST_MAX (8 << 20)
+#define ATTEMPTS 3
+#define PREFIX "listed-"
+
+/* ---- the view ---- */
+
+struct bind {
+	const char *to; /* borrowed from the set */
+	bool tree;      /* from our tree, else from the host */
+	bool empty;     /* from the tree's empty file */
+	bool file, noexec;
+};
+
+struct view {
+	const struct listed_set *set;
+	const char *tree; /* absolute */
+	struct bind *binds;
+	size_t n_binds;
+	struct json *rules, *links;
+};
+
+static void
+add_rule(struct view *v, const struct listed_item *item)
+{
+	struct json *rule = json_new_object();
+	(void)json_set_str(rule, "path", item->path);
+	if (item->kind == LISTED_FILE || item->file)
+		(void)json_set_bool(rule, "file", true);
+	if (item->execute)
+		(void)json_set_bool(rule, "execute", true);
+	(void)json_push(v->rules, rule);
+}
+
+static void
+add_view_link(struct view *v, const struct listed_item *item)
+{
+	if (listed_is_whole(item->path) || listed_above(v->set, item->path) != NULL)
+		return; /* in the tree, or seen through a bind */
+	struct json *link = json_new_object();
+	(void)json_set_str(link, "path", item->path);
+	(void)json_set_str(link, "target", item->target);
+	(void)json_push(v->links, link);
+}
+
+static void
+add_item(struct view *v, const struct listed_item *item)
+{
+	struct bind *bind = &v->binds[v->n_binds];
+	*bind = (struct bind){.to = item->path, .file = item->file};
+	const struct listed_item *above = listed_above(v->set, item->path);
+	switch (item->kind) {
+	case LISTED_FILE:
+		add_rule(v, item);
+		/* What the tree's /usr does not show: elsewhere, or under a directory bound over it. */
+		bind->tree = bind->file = true;
+		if (listed_is_copied(v->set, item) &&
+		    (above != NULL || !listed_is_whole(item->path)))
+			v->n_binds++;
+		break;
+	case LISTED_LINK:
+		add_view_link(v, item);
+		break;
+	case LISTED_DATA:
+	case LISTED_CODE:
+		add_rule(v, item);
+		bind->noexec = !item->mapped;
+		v->n_binds++;
+		break;
+	case LISTED_COVERED:
+		bind->empty = bind->file = bind->noexec = true;
+		if (above != NULL && above->mapped &&
+		    listed_find(v->set, LISTED_FILE, item->path) == SIZE_MAX)
+			v->n_binds++;
+		break;
+	}
+}
+
+/* /usr and the like, where anything lies in them. */
+static void
+add_whole(struct view *v)
+{
+	const char *directory;
+	for (size_t i = 0; (directory = listed_whole_at(i)) != NULL; i++) {
+		bool used = false;
+		for (size_t k = 0; k < v->set->n && !used; k++)
+			used = listed_below(v->set->items[k].path, directory) &&
+			    v->set->items[k].path[strlen(directory)] == '/';
+		if (used)
+			v->binds[v->n_binds++] = (struct bind){.to = directory, .tree = true};
+	}
+}
+
+/* What lies below comes after: it is mounted over it. */
+static int
+compare_binds(const void *a, const void *b)
+{
+	return strcmp(((const struct bind *)a)->to, ((const struct bind *)b)->to);
+}
+
+static struct json *
+binds_json(const struct view *v)
+{
+	struct json *binds = json_new_array();
+	char from[2 * LISTED_PATH_MAX];
+	for (size_t i = 0; i < v->n_binds; i++) {
+		const struct bind *b = &v->binds[i];
+		struct json *bind = json_new_object();
+		(void)snprintf(from, sizeof(from), "%s%s", b->tree || b->empty ? v->tree : "",
+		    b->empty ? LISTED_EMPTY : b->to);
+		(void)json_set_str(bind, "from", from);
+		(void)json_set_str(bind, "to", b->to);
+		if (b->file)
+			(void)json_set_bool(bind, "file", true);
+		if (b->noexec)
+			(void)json_set_bool(bind, "noexec", true);
+		(void)json_push(binds, bind);
+	}
+	return binds;
+}
+
+/* The view of SET, whose copies lie in TREE. NULL without memory. */
+static struct json *
+make_view(const struct listed_set *set, const char *tree, uid_t uid, gid_t gid)
+{
+	_cleanup_json_ struct json *host = host_view(uid, gid);
+	struct view v = {.set = set, .tree = tree, .rules = json_new_array()};
+	v.binds = calloc(set->n + 16, sizeof(*v.binds));
+	v.links = json_detach(host, "links");
+	struct json *view = json_new_object();
+	for (size_t i = 0; v.binds != NULL && i < set->n; i++)
+		add_item(&v, &set->items[i]);
+	if (v.binds != NULL) {
+		add_whole(&v);
+		qsort(v.binds, v.n_binds, sizeof(*v.binds), compare_binds);
+	}
+	int r = v.binds == NULL ? -ENOMEM : json_set(view, "binds", binds_json(&v));
+	if (json_set(view, "links", v.links) < 0 ||
+	    json_set(view, "files", json_detach(host, "files")) < 0 ||
+	    json_set(view, "rules", v.rules) < 0 || json_set_bool(view, "noexec", true) < 0)
+		r = -ENOMEM;
+	free(v.binds);
+	return r < 0 ? json_free(view) : view;
+}
+
+/* ---- the manifest: what was made, of what ---- */
+
+static int
+manifest_name(const struct json *programs, const char *state, uid_t uid, gid_t gid,
+    char ret[LISTED_NAME_SIZE])
+{
+	_cleanup_buf_ struct buf text;
+	uint8_t hash[SHA256_BYTES];
+	char hex[SHA256_HEX];
+	buf_init(&text, 1 << 20);
+	(void)buf_addf(&text, "%d %u:%u %s ", VIEW_VERSION, (unsigned)uid, (unsigned)gid, state);
+	int r = json_write(programs, &text);
+	if (r < 0)
+		return r;
+	sha256(text.data, text.len, hash);
+	hex_encode(hash, sizeof(hash), hex);
+	(void)snprintf(ret, LISTED_NAME_SIZE, "run/" PREFIX "%.24s.json", hex);
+	return 0;
+}
+
+/* The manifest NAME, if it is ours and whole; NULL otherwise. */
+static struct json *
+read_manifest(int state_fd, const char *name)
+{
+	struct json *manifest = NULL;
+	struct stat st;
+	_cleanup_close_ int fd = openat(state_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() ||
+	    (st.st_mode & 0022) != 0 || st.st_size > MANIFEST_MAX)
+		return NULL;
+	_cleanup_free_ char *text = malloc((size_t)st.st_size + 1);
+	if (text == NULL || pread(fd, text, (size_t)st.st_size, 0) != st.st_size ||
+	    json_parse(text, (size_t)st.st_size, &manifest, /* err= */ NULL) < 0)
+		return NULL;
+	return manifest;
+}
+
+static bool
+is_good(int state_fd, const struct json *manifest)
+{
+	return manifest != NULL && listed_fresh(json_get(manifest, "sources")) &&
+	    listed_tree_intact(
+		state_fd, json_get_str(manifest, "tree", ""), json_get(manifest, "files"));
+}
+
+/* Without it the next start reads the programs again: so a failure is no error. */
+static void
+write_manifest(int state_fd, const char *name, const struct json *manifest)
+{
+	char temporary[LISTED_NAME_SIZE];
+	_cleanup_buf_ struct buf text;
+	buf_init(&text, MANIFEST_MAX);
+	(void)snprintf(temporary, sizeof(temporary), "run/" PREFIX "new-%d.json", (int)getpid());
+	if (json_write(manifest, &text) < 0)
+		return;
+	(void)unlinkat(state_fd, temporary, 0);
+	_cleanup_close_ int fd =
+	    openat(state_fd, temporary, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || write(fd, text.data, text.len) != (ssize_t)text.len ||
+	    renameat(state_fd, temporary, state_fd, name) < 0)
+		(void)unlinkat(state_fd, temporary, 0);
+}
+
+/* ---- together ---- */
+
+bool
+listed_fresh(const struct json *sources)
+{
+	char identity[160];
+	struct stat st;
+	for (size_t i = 0; i < json_len(sources); i++) {
+		listed_identity(lstat(json_name_at(sources, i), &st) == 0 ? &st : NULL, identity);
+		if (strcmp(identity, json_str(json_at(sources, i), "")) != 0)
+			return false;
+	}
+	return json_len(sources) > 0;
+}
+
+/* A manifest with everything made anew. 0, -ESTALE or -errno. */
+static int
+make_manifest(int state_fd, const char *state, const struct json *programs, uid_t uid, gid_t gid,
+    struct json **ret, struct error *err)
+{
+	struct listed_set set;
+	char tree[LISTED_NAME_SIZE], path[LISTED_PATH_MAX];
+	int r = listed_set_init(&set);
+	if (r == 0)
+		r = listed_collect(&set, programs, err);
+	if (r == 0)
+		r = listed_tree_ensure(state_fd, &set, tree, err);
+	if (r == 0) {
+		struct json *manifest = json_new_object();
+		(void)snprintf(path, sizeof(path), "%s/%s", state, tree);
+		if (json_set(manifest, "view", make_view(&set, path, uid, gid)) < 0 ||
+		    json_set(manifest, "files", listed_tree_files(&set)) < 0 ||
+		    json_set(manifest, "sources", TAKE_PTR(set.sources)) < 0 ||
+		    json_set_str(manifest, "tree", tree) < 0)
+			manifest = json_free(manifest);
+		*ret = manifest;
+		r = manifest == NULL ? -ENOMEM : 0;
+	}
+	listed_set_done(&set);
+	return r;
+}
+
+int
+listed_view(int state_fd, const char *state, const struct json *programs, uid_t uid, gid_t gid,
+    struct json **ret_view, struct json **ret_sources, struct error *err)
+{
+	char name[LISTED_NAME_SIZE];
+	int r = manifest_name(programs, state, uid, gid, name);
+	_cleanup_json_ struct json *manifest = r < 0 ? NULL : read_manifest(state_fd, name);
+	bool good = is_good(state_fd, manifest);
+	for (int i = 0; i < ATTEMPTS && r == 0 && !good; i++) {
+		struct error why = {0};
+		manifest = json_free(manifest);
+		r = make_manifest(state_fd, state, programs, uid, gid, &manifest, &why);
+		good = r == 0;
+		if (r == -ESTALE && i + 1 < ATTEMPTS)
+			r = 0; /* a package is being installed: look again */
+		if (r < 0 && err != NULL)
+			*err = why;
+		if (good)
+			write_manifest(state_fd, name, manifest);
+	}
+	if (r < 0)
+		return err == NULL || err->code[0] != 0
+		    ? r
+		    : error_set_errno(err, -r, "listed_failed", "cannot make the listed root");
+	*ret_view = json_detach(manifest, "view");
+	if (ret_sources != NULL)
+		*ret_sources = json_detach(manifest, "sources");
+	return 0;
+}
+
+void
+listed_sweep(int state_fd)
+{
+	_cleanup_json_ struct json *kept = json_new_object();
+	char path[300];
+	struct dirent *entry;
+	/* Manifests first, which say what is kept; then the trees that none named. */
+	for (int pass = 0; pass < 2; pass++) {
+		int fd = openat(state_fd, "run", O_DIRECTORY | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+		while (dir != NULL && (entry = readdir(dir)) != NULL) {
+			size_t len = strlen(entry->d_name);
+			if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) != 0)
+				continue;
+			(void)snprintf(path, sizeof(path), "run/%s", entry->d_name);
+			bool text = len > 5 && strcmp(entry->d_name + len - 5, ".json") == 0;
+			if (pass == 0 && text) {
+				_cleanup_json_ struct json *manifest =
+				    read_manifest(state_fd, path);
+				if (is_good(state_fd, manifest))
+					(void)json_set_bool(
+					    kept, json_get_str(manifest, "tree", ""), true);
+				else
+					(void)unlinkat(state_fd, path, 0);
+			} else if (pass == 1 && !text && json_get(kept, path) == NULL) {
+				listed_tree_remove(state_fd, path);
+			}
+		}
+		if (dir != NULL)
+			(void)closedir(dir);
+	}
+}

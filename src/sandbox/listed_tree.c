@@ -1,0 +1,270 @@
+#include "sandbox/listed_tree.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "base/sha256.h"
+
+/* Counts in the name: raise it when what is built here changes. */
+#define TREE_VERSION 1
+#define DEPTH_MAX 48
+
+static const char *const whole[] = {
+    "/usr", "/opt", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
+
+bool
+listed_is_whole(const char *path)
+{
+	for (size_t i = 0; i < ARRAY_LEN(whole); i++)
+		if (listed_below(path, whole[i]) && path[strlen(whole[i])] == '/')
+			return true;
+	return false;
+}
+
+const char *
+listed_whole_at(size_t i)
+{
+	return i < ARRAY_LEN(whole) ? whole[i] : NULL;
+}
+
+bool
+listed_is_copied(const struct listed_set *set, const struct listed_item *item)
+{
+	if (item->kind != LISTED_FILE)
+		return false;
+	const struct listed_item *above = listed_above(set, item->path);
+	return above == NULL || !above->mapped;
+}
+
+struct json *
+listed_tree_files(const struct listed_set *set)
+{
+	struct json *files = json_new_object();
+	for (size_t i = 0; i < set->n; i++)
+		if (listed_is_copied(set, &set->items[i]))
+			(void)json_set_int(files, set->items[i].path, set->items[i].bytes);
+	return files;
+}
+
+/* ---- making ---- */
+
+/* mkdir -p of PATH (absolute) below FD; the last component only if IT_TOO. */
+static int
+make_directories(int fd, const char *path, bool it_too)
+{
+	char partial[LISTED_PATH_MAX];
+	size_t len = strlen(path);
+	for (size_t i = 1; i <= len; i++) {
+		if (path[i] != '/' && !(path[i] == 0 && it_too))
+			continue;
+		memcpy(partial, path + 1, i - 1);
+		partial[i - 1] = 0;
+		if (partial[0] != 0 && mkdirat(fd, partial, 0755) < 0 && errno != EEXIST)
+			return -errno;
+	}
+	return 0;
+}
+
+static int
+make_file(int fd, const char *path, mode_t mode)
+{
+	int r = make_directories(fd, path, false);
+	if (r < 0)
+		return r;
+	int file = openat(fd, path + 1, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (file < 0)
+		return -errno;
+	if (fchmod(file, mode) < 0) { /* whatever the umask is */
+		r = -errno;
+		(void)close(file);
+		return r;
+	}
+	return file;
+}
+
+static int
+copy_bytes(int from, int to)
+{
+	char buffer[64 * 1024];
+	ssize_t n;
+	if (ioctl(to, FICLONE, from) == 0)
+		return 0; /* the file system shares the blocks */
+	while ((n = read(from, buffer, sizeof(buffer))) > 0) {
+		for (ssize_t done = 0, w; done < n; done += w) {
+			w = write(to, buffer + done, (size_t)(n - done));
+			if (w < 0)
+				return -errno;
+		}
+	}
+	return n < 0 ? -errno : 0;
+}
+
+/* Without set-user-ID bits, and readable by everybody: in here it is one user's anyway. */
+static int
+copy_file(int fd, const struct listed_item *item)
+{
+	char identity[160];
+	struct stat st;
+	_cleanup_close_ int from = open(item->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (from < 0 || fstat(from, &st) < 0)
+		return -errno;
+	listed_identity(&st, identity);
+	if (strcmp(identity, item->identity) != 0)
+		return -ESTALE;
+	_cleanup_close_ int to = make_file(fd, item->path, item->execute ? 0555 : 0444);
+	return to < 0 ? to : copy_bytes(from, to);
+}
+
+static int
+make_link(int fd, const struct listed_item *item)
+{
+	int r = make_directories(fd, item->path, false);
+	return r == 0 && symlinkat(item->target, fd, item->path + 1) < 0 ? -errno : r;
+}
+
+/* Where a directory or file will be bound. */
+static int
+make_mount_point(int fd, const struct listed_item *item)
+{
+	if (!item->file)
+		return make_directories(fd, item->path, true);
+	_cleanup_close_ int file = make_file(fd, item->path, 0444);
+	return file == -EEXIST ? 0 : MIN(file, 0);
+}
+
+static int
+make_item(int fd, const struct listed_set *set, const struct listed_item *item)
+{
+	const struct listed_item *above = listed_above(set, item->path);
+	switch (item->kind) {
+	case LISTED_FILE:
+		return listed_is_copied(set, item) ? copy_file(fd, item) : 0;
+	case LISTED_LINK:
+		return above == NULL && listed_is_whole(item->path) ? make_link(fd, item) : 0;
+	case LISTED_DATA:
+	case LISTED_CODE:
+		return listed_is_whole(item->path) ? make_mount_point(fd, item) : 0;
+	default:
+		return 0;
+	}
+}
+
+static int
+make_all(int fd, const struct listed_set *set, struct error *err)
+{
+	_cleanup_close_ int empty = make_file(fd, LISTED_EMPTY, 0444);
+	if (empty < 0)
+		return error_set_errno(err, -empty, "listed_failed", "cannot make the listed root");
+	for (size_t i = 0; i < set->n; i++) {
+		int r = make_item(fd, set, &set->items[i]);
+		if (r < 0)
+			return error_set_errno(err, -r, "listed_failed",
+			    "cannot make %.300s of the listed root", set->items[i].path);
+	}
+	return 0;
+}
+
+/* ---- names ---- */
+
+static void
+add_text(struct sha256 *h, const char *text)
+{
+	sha256_update(h, text != NULL ? text : "", text != NULL ? strlen(text) + 1 : 1);
+}
+
+static void
+name_of(const struct listed_set *set, char ret[LISTED_NAME_SIZE])
+{
+	uint8_t hash[SHA256_BYTES];
+	char hex[SHA256_HEX], head[64];
+	struct sha256 h;
+	sha256_init(&h);
+	for (size_t i = 0; i < set->n; i++) {
+		const struct listed_item *item = &set->items[i];
+		(void)snprintf(head, sizeof(head), "%d %d %d %d %d", TREE_VERSION, (int)item->kind,
+		    item->execute, item->mapped, item->file);
+		add_text(&h, head);
+		add_text(&h, item->path);
+		add_text(&h, item->target);
+		add_text(&h, item->identity);
+	}
+	sha256_final(&h, hash);
+	hex_encode(hash, sizeof(hash), hex);
+	(void)snprintf(ret, LISTED_NAME_SIZE, "run/listed-tree-%.24s", hex);
+}
+
+bool
+listed_tree_intact(int state_fd, const char *name, const struct json *files)
+{
+	struct stat st;
+	_cleanup_close_ int fd =
+	    openat(state_fd, name, O_DIRECTORY | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 0022) != 0)
+		return false;
+	for (size_t i = 0; i < json_len(files); i++)
+		if (fstatat(fd, json_name_at(files, i) + 1, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+		    !S_ISREG(st.st_mode) || st.st_size != json_int(json_at(files, i), -1) ||
+		    st.st_uid != geteuid() || (st.st_mode & 0022) != 0)
+			return false;
+	return true;
+}
+
+int
+listed_tree_ensure(
+    int state_fd, const struct listed_set *set, char ret[LISTED_NAME_SIZE], struct error *err)
+{
+	char temporary[LISTED_NAME_SIZE];
+	_cleanup_json_ struct json *files = listed_tree_files(set);
+	name_of(set, ret);
+	if (listed_tree_intact(state_fd, ret, files))
+		return 0;
+	(void)snprintf(temporary, sizeof(temporary), "run/listed-new-%d", (int)getpid());
+	listed_tree_remove(state_fd, temporary);
+	listed_tree_remove(state_fd, ret); /* a torn one, after a crash of the machine */
+	int r = mkdirat(state_fd, temporary, 0755) < 0 ? -errno : 0;
+	_cleanup_close_ int fd = r < 0
+	    ? -1
+	    : openat(state_fd, temporary, O_DIRECTORY | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (r == 0 && (fd < 0 || fchmod(fd, 0755) < 0))
+		r = -errno;
+	if (r < 0)
+		return error_set_errno(err, -r, "listed_failed", "cannot make the listed root");
+	r = make_all(fd, set, err);
+	if (r == 0 && renameat(state_fd, temporary, state_fd, ret) < 0)
+		r = error_set_errno(err, errno, "listed_failed", "cannot keep the listed root");
+	if (r < 0)
+		listed_tree_remove(state_fd, temporary);
+	return r;
+}
+
+/* ---- removing ---- */
+
+static void
+remove_below(int fd, const char *name, unsigned depth)
+{
+	int child = openat(fd, name, O_DIRECTORY | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	DIR *dir = child < 0 ? NULL : fdopendir(child);
+	struct dirent *entry;
+	if (dir == NULL && child >= 0)
+		(void)close(child);
+	while (dir != NULL && depth < DEPTH_MAX && (entry = readdir(dir)) != NULL) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (unlinkat(dirfd(dir), entry->d_name, 0) < 0)
+			remove_below(dirfd(dir), entry->d_name, depth + 1);
+	}
+	if (dir != NULL)
+		(void)closedir(dir);
+	(void)unlinkat(fd, name, AT_REMOVEDIR);
+}
+
+void
+listed_tree_remove(int state_fd, const char *name)
+{
+	remove_below(state_fd, name, 0);
+}
