@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include "ipc/msg.h"
 #include "prove/order.h"
@@ -163,6 +164,7 @@ int
 actor_listen(struct actor *a)
 {
 	struct loop *loop = a->p->loop;
+	keeper_know(a->p, a->pid);
 	int r = loop_watch(loop, a->pidfd, EPOLLIN, on_end, a, &a->watch_pid);
 	if (r == 0)
 		r = loop_watch(loop, a->out, EPOLLIN, on_out, a, &a->watch_out);
@@ -197,6 +199,8 @@ actor_done(struct actor *a)
 		actor_kill(a);
 		(void)process_reap(a->pidfd, true, NULL);
 	}
+	if (a->pidfd >= 0)
+		keeper_forget(a->p, a->pid);
 	a->watch_pid = watch_remove(a->watch_pid);
 	a->watch_out = watch_remove(a->watch_out);
 	a->watch_err = watch_remove(a->watch_err);

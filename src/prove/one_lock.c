@@ -134,10 +134,10 @@ mount_proc(const struct order *order, struct error *err)
 	uint64_t flags = MNT_NOSUID | MNT_NODEV | MNT_NOEXEC | (masked ? MNT_RDONLY : 0);
 	const char *skeleton = json_get_str(json_get(order->body, "view"), "skeleton", "");
 	int r = mount_over("/proc", mounts_create("proc", NULL, flags, err), "/proc", err);
-	for (size_t i = 0; masked && r == 0 && root_masked[i] != NULL; i++) {
+	for (size_t i = 0; masked && r == 0 && root_masked(i) != NULL; i++) {
 		char path[64];
 		struct stat st;
-		(void)snprintf(path, sizeof(path), "/%s", root_masked[i]);
+		(void)snprintf(path, sizeof(path), "/%s", root_masked(i));
 		if (stat(path, &st) < 0)
 			continue;
 		(void)snprintf(empty, sizeof(empty), "%s/.empty/%s", skeleton,
@@ -200,6 +200,17 @@ make_mounts(const struct order *order, struct error *err)
 	return r;
 }
 
+/* In the product the filter may stand alone where the count cannot be set; alone it may not. */
+static int
+forbid_nesting(struct error *err)
+{
+	_cleanup_json_ struct json *evidence = json_new_object();
+	int r = locks_nesting(evidence, err);
+	if (r == 0 && strcmp(json_get_str(evidence, "nesting", ""), "by seccomp only") == 0)
+		return error_set(err, EOPNOTSUPP, "lock_failed", "the count cannot be set here");
+	return r;
+}
+
 int
 one_lock_surroundings(struct order *order, struct error *err)
 {
@@ -208,7 +219,7 @@ one_lock_surroundings(struct order *order, struct error *err)
 	if (r == 0)
 		r = make_mounts(order, err);
 	if (r == 0 && order_has(order, LOCK_NESTING))
-		r = locks_nesting(err);
+		r = forbid_nesting(err);
 	if (r == 0 && order_has(order, LOCK_KEYRING))
 		r = locks_keyring(err);
 	return r;

@@ -74,6 +74,9 @@ struct options {
 	unsigned jobs;
 };
 
+#define JOBS_MAX 16
+#define KNOWN_MAX (4 * JOBS_MAX + 1)
+
 struct prove {
 	struct options options;
 	bool root;
@@ -86,6 +89,7 @@ struct prove {
 	struct cgroup_host *cgroups;
 	int supervisor; /* pidfd, or -1 */
 	pid_t supervisor_pid;
+	pid_t known[KNOWN_MAX]; /* see keeper_know; 0 is free */
 	struct loop *loop;
 	struct row *rows;
 	size_t n_rows;
@@ -97,9 +101,12 @@ struct prove {
 /* Splits in two: returns in the child, which does the work; the parent waits, cleans up behind the child
  * however it ended, and exits with its code. Makes p->base and p->tmp. 0 or -errno. */
 int keeper_split(struct prove *p, struct error *err) MUST_CHECK;
-/* Ends every process of trial NUMBER that nobody waits for any more; all strays with a negative one. */
-void keeper_end_strays(int number);
-/* The child's half of cleaning up: when the parent may be gone. */
+/* Processes that somebody here waits for; all other children are strays, left to us by a parent that ended. */
+void keeper_know(struct prove *p, pid_t pid);
+void keeper_forget(struct prove *p, pid_t pid);
+/* Ends and reaps the strays of trial NUMBER, or with -1 all of them. */
+void keeper_end_strays(const struct prove *p, int number);
+/* Removes what is left behind on disk and in control groups. */
 void keeper_clean(const struct prove *p);
 
 /* ---- stage.c ---- */

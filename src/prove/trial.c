@@ -328,7 +328,7 @@ say_farewell(void *data)
 	struct trial *t = data;
 	struct actor *const actors[] = {&t->actor, &t->checker, &t->neighbour, &t->outside};
 	t->patience = timer_cancel(t->patience);
-	keeper_end_strays((int)t->number);
+	keeper_end_strays(t->p, (int)t->number);
 	for (size_t i = 0; i < ARRAY_LEN(actors); i++)
 		actor_done(actors[i]);
 	tree_remove(t->own);

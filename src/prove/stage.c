@@ -1,0 +1,197 @@
+/* What all trials share: a place, the programs, the locks as data, and a Ringfence of our own.
+ *
+ * That Ringfence has a state directory that did not exist before, made by us below a random name: nobody's
+ * service can run in it, and none that runs elsewhere is spoken to. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "ipc/msg.h"
+#include "ipc/paths.h"
+#include "prove/prove.h"
+#include "prove/tree.h"
+#include "sandbox/filter.h"
+#include "sandbox/host.h"
+#include "sandbox/plan.h"
+#include "sandbox/skeleton.h"
+#include "sys/process.h"
+
+#define START_MS 20000
+
+/* Far limits: what an attack is about is tightened for it (launch.c). */
+static const char policy_text[] =
+    "version: 1\n"
+    "name: prove\n"
+    "sandbox:\n"
+    "  workspace: staged\n"
+    "  limits: {cpu: 2, memory: 512MiB, processes: 512, disk: 128MiB, wall: 5m, output: 64MiB, "
+    "open_files: 1024}\n"
+    "rules:\n"
+    "  - {name: attacks, why: the sandbox under proof is not the policy under proof, allow: exec, "
+    "program: any}\n";
+
+static int
+open_program(const char *name, int *ret, struct error *err)
+{
+	char path[PATHS_MAX];
+	int r = paths_program(name, path, err);
+	if (r < 0)
+		return r;
+	*ret = open(path, O_PATH | O_CLOEXEC);
+	return *ret < 0 ? error_set_errno(err, errno, "not_installed", "cannot open %s", path) : 0;
+}
+
+static int
+open_programs(struct prove *p, struct error *err)
+{
+	int r = open_program("rf-prove-init", &p->init_fd, err);
+	if (r == 0)
+		r = open_program("rf-attack", &p->attack_fd, err);
+	if (r == 0)
+		r = open_program("ringfence", &p->cli_fd, err);
+	if (r == 0) {
+		p->leak_fd = open("/", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+		r = p->leak_fd < 0 ? error_set_errno(err, errno, "prove_failed", "cannot open /") : 0;
+	}
+	return r;
+}
+
+/* The command's filter, as the supervisor compiles it. */
+static int
+keep_filter(struct prove *p, struct error *err)
+{
+	struct seccomp_program program = {0};
+	int r = filter_command(&program, err);
+	if (r < 0)
+		return r;
+	size_t size = program.len * sizeof(program.code[0]);
+	p->filter_length = program.len;
+	p->filter_fd = (int)syscall(SYS_memfd_create, "filter", MFD_CLOEXEC);
+	if (p->filter_fd < 0 || write(p->filter_fd, program.code, size) != (ssize_t)size)
+		r = error_set_errno(err, errno, "prove_failed", "cannot keep the filter");
+	seccomp_program_done(&program);
+	return r;
+}
+
+static int
+make_view(struct prove *p, struct error *err)
+{
+	char name[64], path[200];
+	uid_t uid = p->root ? PLAN_UID : getuid();
+	gid_t gid = p->root ? PLAN_UID : getgid();
+	_cleanup_close_ int base = open(p->base, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+	if (base < 0 || mkdirat(base, "run", 0755) < 0)
+		return error_set_errno(err, errno, "prove_failed", "cannot prepare %s", p->base);
+	p->view = host_view(uid, gid);
+	int r = p->view == NULL ? error_set(err, ENOMEM, "no_memory", "out of memory")
+				: skeleton_ensure(base, p->view, name, err);
+	if (r < 0)
+		return r;
+	(void)snprintf(path, sizeof(path), "%s/%s", p->base, name);
+	json_unset(p->view, "links");
+	json_unset(p->view, "files");
+	return json_set_str(p->view, "skeleton", path);
+}
+
+static int
+make_files(struct prove *p, struct error *err)
+{
+	char path[160];
+	(void)snprintf(p->state, sizeof(p->state), "%s/state", p->base);
+	(void)snprintf(path, sizeof(path), "%s/prove.yaml", p->base);
+	int r = mkdir(p->state, p->root ? 0755 : 0700) < 0 ? -errno : tree_write(path, policy_text);
+	(void)snprintf(path, sizeof(path), "%s/rf-attack", p->tmp);
+	if (r == 0)
+		r = tree_copy_file(p->attack_fd, path, 0755);
+	(void)snprintf(path, sizeof(path), "%s/workspace", p->base);
+	if (r == 0)
+		r = tree_copy_workspace(p, path);
+	return r < 0 ? error_set_errno(err, -r, "prove_failed", "cannot prepare %s", p->base) : 0;
+}
+
+/* ---- a Ringfence of our own ---- */
+
+static int
+start_supervisor(struct prove *p, struct error *err)
+{
+	int program;
+	char config[120];
+	const char *const argv[] = {"rf-supervisor", "--state", p->state, NULL};
+	const char *const env[] = {config, "PATH=/usr/bin:/bin", NULL};
+	(void)snprintf(config, sizeof(config), "RINGFENCE_CONFIG=%s/config.yaml", p->base);
+	int r = open_program("rf-supervisor", &program, err);
+	if (r < 0)
+		return r;
+	int fds[] = {-1, -1, STDERR_FILENO};
+	struct process_spec spec = {.program_fd = program,
+	    .argv = argv,
+	    .envp = env,
+	    .fds = fds,
+	    .n_fds = 3,
+	    .die_with_parent = true,
+	    .unblock_signals = true};
+	r = process_start(&spec, &p->supervisor_pid, &p->supervisor);
+	(void)close(program);
+	if (r < 0)
+		return error_set_errno(err, -r, "prove_failed", "cannot start rf-supervisor");
+	keeper_know(p, p->supervisor_pid);
+	return 0;
+}
+
+/* Until it listens, or has ended. */
+static int
+await_supervisor(struct prove *p, struct error *err)
+{
+	char path[160];
+	struct pollfd ended = {.fd = p->supervisor, .events = POLLIN};
+	(void)snprintf(path, sizeof(path), "%s/run/supervisor.sock", p->state);
+	for (int waited = 0; waited < START_MS; waited += 5) {
+		int fd = msg_connect(path);
+		if (fd >= 0) {
+			(void)close(fd);
+			return 0;
+		}
+		if (poll(&ended, 1, 5) != 0)
+			break;
+	}
+	(void)error_set(err, EIO, "prove_failed", "the sandbox to be proved does not start here");
+	error_remedy(err, "`ringfence doctor` says what this host lacks");
+	return -EIO;
+}
+
+int
+stage_set(struct prove *p, struct error *err)
+{
+	p->cgroups = cgroup_host_new();
+	if (p->cgroups == NULL || loop_new(&p->loop) < 0)
+		return error_set(err, ENOMEM, "no_memory", "out of memory");
+	int r = open_programs(p, err);
+	if (r == 0)
+		r = keep_filter(p, err);
+	if (r == 0)
+		r = make_files(p, err);
+	if (r == 0)
+		r = make_view(p, err);
+	if (r == 0)
+		r = start_supervisor(p, err);
+	return r < 0 ? r : await_supervisor(p, err);
+}
+
+void
+stage_strike(struct prove *p)
+{
+	if (p->supervisor >= 0) {
+		(void)process_signal(p->supervisor, SIGTERM);
+		(void)process_reap(p->supervisor, true, NULL);
+		keeper_forget(p, p->supervisor_pid);
+	}
+	p->loop = loop_free(p->loop);
+	p->cgroups = cgroup_host_free(p->cgroups);
+	p->view = json_free(p->view);
+}
