@@ -313,7 +313,8 @@ const struct attack processes_attacks[] = {{"see", BOUNDARY_PROCESSES, "sees the
     {"proc_memory", BOUNDARY_PROCESSES, "reads its memory (/proc/PID/mem)", PROC_LOCKS,
 	.needs = NEEDS_OUTSIDE, .run = RUN(proc_memory)},
     {"proc_environment", BOUNDARY_PROCESSES, "reads its environment (/proc/PID/environ)",
-	PROC_LOCKS, .needs = NEEDS_OUTSIDE, .run = RUN(proc_environment)},
+	/* For CAP_PERFMON the kernel asks no security module: Landlock alone holds a user only. */
+	SET_LOCKS, PROC_LOCKS, NEEDS_OUTSIDE, .run = RUN(proc_environment)},
     {"proc_root", BOUNDARY_PROCESSES, "reads files by its root (/proc/PID/root)", PROC_LOCKS,
 	.needs = NEEDS_OUTSIDE, .run = RUN(proc_root)},
     {"proc_cwd", BOUNDARY_PROCESSES, "reads files by its directory (/proc/PID/cwd)", PROC_LOCKS,
