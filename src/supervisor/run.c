@@ -410,10 +410,11 @@ run_list(const struct supervisor *s)
 {
 	struct json *list = json_new_array();
 	for (const struct run *run = s->runs; run != NULL; run = run->next) {
-		if (run->sandbox == NULL || run->session != NULL)
+		if (run->session != NULL)
 			continue;
 		struct json *entry = run_body(run);
-		(void)json_set_int(entry, "pid", run->sandbox->pid);
+		if (run->sandbox != NULL)
+			(void)json_set_int(entry, "pid", run->sandbox->pid);
 		(void)json_set_str(entry, "program", run->program);
 		(void)json_push(list, entry);
 	}
