@@ -11,11 +11,11 @@ TIERS = [
     {"base"},
     {"sys", "proto", "policy", "action", "ledgerfmt"},
     {"io", "ipc", "store"},
-    {"sandbox"},
+    {"sandbox", "image"},
 ]
 PROGRAMS = len(TIERS)
 # Beside its own folder and lower tiers, a folder may include these of its own tier.
-SIDEWAYS = {("policy", "action"), ("ipc", "io")}
+SIDEWAYS = {("policy", "action"), ("ipc", "io"), ("image", "sandbox")}
 # Libraries belong to the layers whose business they are.
 LIBRARIES = {
     "yaml.h": {"policy", "arbiter"},
@@ -23,6 +23,7 @@ LIBRARIES = {
     "libpq-fe.h": {"store"},
     "openssl/ssl.h": {"io"},
     "event2/": {"io"},
+    "archive": {"image"},
 }
 # Pure layers read memory and return values.
 PURE = {"policy", "proto", "action"}

@@ -43,6 +43,8 @@ static const struct command commands[] = {
     {"audit", "show | query | tail | verify | …", "read and verify the ledger", NULL, "rf-audit",
 	NULL},
     {"workspace", "…", "list, diff and apply staged changes", NULL, "rf-workspace", NULL},
+    {"image", "import | list | inspect | remove | gc", "root file systems for sandboxes", NULL,
+	"rf-image", NULL},
     {"doctor", "[--json]", "what this host can enforce, and how to mend the rest", NULL,
 	"rf-doctor", NULL},
     {"help", "[COMMAND]", "this text, or the help of a command", NULL, NULL, NULL},

@@ -14,6 +14,7 @@
 #define IDS_BASE 0x70000000u
 #define IDS_LEDGER (IDS_BASE + 1)
 #define IDS_ARBITER (IDS_BASE + 2)
+#define IDS_IMAGE (IDS_BASE + 3) /* rf-image while it reads an archive */
 
 /* The first id of a pair that no other live sandbox of this supervisor has. In a user namespace that
  * does not map the usual range, ids from the top of its largest extent. 0, or -ERANGE with ERR where
