@@ -197,6 +197,8 @@ prepared_main(void *data)
 	struct init *init = data;
 	int r = setsid() < 0 ? -errno : 0;
 	if (r == 0)
+		r = locks_landlock_enter(init->rules_fd, init->noexec, init->evidence, &init->err);
+	if (r == 0)
 		r = locks_command(init->plan, init->command_uid, init->command_gid,
 		    init->change_ids, init->filter_fd, init->evidence, &init->err);
 	if (r < 0)
@@ -239,6 +241,8 @@ ordered_main(void *data)
 {
 	struct init *init = data;
 	int r = setsid() < 0 ? -errno : 0;
+	if (r == 0)
+		r = locks_landlock_enter(init->rules_fd, init->noexec, NULL, &init->err);
 	if (r == 0)
 		r = locks_become_command(
 		    init->command_uid, init->command_gid, init->change_ids, &init->err);
@@ -300,8 +304,10 @@ opened_main(void *data)
 	const struct json *body = init->order->body;
 	_cleanup_json_ struct json *reply = json_new_object();
 	int fd = -1;
-	int r = locks_become_command(
-	    init->command_uid, init->command_gid, init->change_ids, &init->err);
+	int r = locks_landlock_enter(init->rules_fd, init->noexec, NULL, &init->err);
+	if (r == 0)
+		r = locks_become_command(
+		    init->command_uid, init->command_gid, init->change_ids, &init->err);
 	if (r == 0) {
 		fd = open_as(json_get_str(body, "how", ""), json_get_str(body, "path", ""),
 		    (mode_t)json_get_int(body, "mode", 0644));

@@ -58,8 +58,9 @@ add_view_rules(struct landlock_path *paths, size_t n, const struct json *view)
 	return n;
 }
 
-int
-locks_landlock(const struct json *view, struct json *evidence, struct error *err)
+/* The rules for VIEW as a descriptor; -EOPNOTSUPP where there is no Landlock, which is noted. */
+static int
+make_rules(const struct json *view, struct json *evidence, struct error *err)
 {
 	static struct landlock_path paths[RULES_MAX + ARRAY_LEN(fixed) + ARRAY_LEN(writable)];
 	uint64_t execute = json_get_bool(view, "noexec", false) ? 0 : LL_EXECUTE;
@@ -69,23 +70,69 @@ locks_landlock(const struct json *view, struct json *evidence, struct error *err
 		paths[n++] = (struct landlock_path){-1, writable[i], WRITABLE | execute};
 	n = add_view_rules(paths, n, view);
 	int abi = 0;
-	int r = landlock_restrict(
-	    paths, n, /* net= */ 0, LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL, &abi, err);
-	if (r == -EOPNOTSUPP) {
-		/* Not our decision: the receipt says so, and the policy's floor decides. */
-		(void)json_set_int(evidence, "landlock_abi", 0);
-		return 0;
-	}
+	int rules =
+	    landlock_rules(paths, n, /* net= */ 0, LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL, &abi, err);
+	/* Without Landlock it is not our decision: the receipt says so, and the policy's floor decides. */
+	(void)json_set_int(evidence, "landlock_abi", abi);
+	if (rules >= 0)
+		(void)json_set_int(evidence, "landlock_rules", (int64_t)n);
+	return rules;
+}
+
+/* Enters the domain and shows that it holds. */
+static int
+enter(int rules, struct json *evidence, struct error *err)
+{
+	int r = landlock_enter(rules, err);
 	if (r < 0)
 		return r;
 	_cleanup_close_ int canary = open("/.canary", O_RDONLY | O_CLOEXEC);
 	if (canary >= 0 || errno != EACCES)
 		return error_set(err, EPERM, "landlock_ineffective",
 		    "Landlock was applied, but a file that no rule names could be opened");
-	(void)json_set_int(evidence, "landlock_abi", abi);
-	(void)json_set_str(evidence, "landlock_canary", "refused");
-	(void)json_set_int(evidence, "landlock_rules", (int64_t)n);
+	if (evidence != NULL)
+		(void)json_set_str(evidence, "landlock_canary", "refused");
 	return 0;
+}
+
+int
+locks_landlock(const struct json *view, struct json *evidence, struct error *err)
+{
+	_cleanup_close_ int rules = make_rules(view, evidence, err);
+	if (rules == -EOPNOTSUPP)
+		return 0;
+	return rules < 0 ? rules : enter(rules, evidence, err);
+}
+
+int
+locks_landlock_rules(
+    const struct json *view, struct json *evidence, int *ret_rules, struct error *err)
+{
+	static const struct landlock_path everything = {-1, "/", ~0ULL};
+	int rules = make_rules(view, evidence, err);
+	*ret_rules = -1;
+	if (rules == -EOPNOTSUPP)
+		return 0;
+	if (rules < 0)
+		return rules;
+	int r = landlock_restrict(
+	    &everything, 1, /* net= */ 0, LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL, NULL, err);
+	if (r < 0)
+		(void)close(rules);
+	else
+		*ret_rules = rules;
+	return r;
+}
+
+int
+locks_landlock_enter(int rules, bool noexec, struct json *evidence, struct error *err)
+{
+	const struct landlock_path workspace = {
+	    -1, PLAN_WORKSPACE, WRITABLE | (noexec ? 0 : LL_EXECUTE)};
+	if (rules < 0)
+		return 0;
+	int r = landlock_add(rules, &workspace, err);
+	return r < 0 ? r : enter(rules, evidence, err);
 }
 
 /* ---- what a process is born into ---- */

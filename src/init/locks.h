@@ -14,6 +14,16 @@
  * canary: a file that permissions let us read and no rule does. 0 or -errno. */
 int locks_landlock(const struct json *view, struct json *evidence, struct error *err) MUST_CHECK;
 
+/* The same in two steps, where the workspace is made of layers: another layer is another file system, which only
+ * a later domain can have a rule for, so each process enters its own. First, in rf-init: the rules into
+ * *RET_RULES (owned; -1 where there is no Landlock), and a domain for rf-init itself that allows every file and
+ * forbids to mount. Then, in each process that becomes a command: the domain, with the workspace as it is mounted
+ * now. EVIDENCE may be NULL. 0 or -errno. */
+int locks_landlock_rules(
+    const struct json *view, struct json *evidence, int *ret_rules, struct error *err) MUST_CHECK;
+int locks_landlock_enter(int rules, bool noexec, struct json *evidence, struct error *err)
+    MUST_CHECK;
+
 /* No user namespace below ours: the kernel's own count is the lock behind the seccomp filter's. Read back for the
  * receipt. 0, also where only the filter forbids it (EVIDENCE says so), or -errno. */
 int locks_nesting(struct json *evidence, struct error *err) MUST_CHECK;

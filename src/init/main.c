@@ -202,7 +202,10 @@ finish(struct init *init)
 	if (init->proc_fd < 0)
 		return error_set_errno(&init->err, errno, "sandbox_failed", "cannot open /proc");
 	step_done(init, "root");
-	r = locks_landlock(init->view, init->evidence, &init->err);
+	init->noexec = json_get_bool(init->view, "noexec", false);
+	r = init->upper_fd >= 0
+	    ? locks_landlock_rules(init->view, init->evidence, &init->rules_fd, &init->err)
+	    : locks_landlock(init->view, init->evidence, &init->err);
 	if (r == 0)
 		r = locks_drop_bounding_set();
 	if (r == 0)
@@ -222,6 +225,8 @@ let_go(struct init *init)
 	init->view = NULL;
 	if (init->session)
 		return; /* each command gets the plan's limits */
+	if (init->rules_fd >= 0)
+		(void)close(TAKE_FD(init->rules_fd));
 	msg_done(&init->plan_msg);
 	init->plan = NULL;
 }
@@ -278,6 +283,7 @@ main(void)
 	    .proc_fd = -1,
 	    .scratch_fd = -1,
 	    .upper_fd = -1,
+	    .rules_fd = -1,
 	    .filter_fd = -1};
 	if (getpid() != 1) {
 		static const char text[] =

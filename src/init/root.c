@@ -231,6 +231,18 @@ add_scratch(struct root *root, const struct json *limits)
 	return r < 0 ? r : bind_inherited(root, OVER_SCRATCH "/home", PLAN_HOME + 1);
 }
 
+/* Workspace and scratch stay below the overlay, where nothing sees them but who takes it off: rf-layers, to mount
+ * another over the same (src/layers). */
+static int
+keep_layers(struct root *root)
+{
+	static const char *const from[] = {OVER_DEV, OVER_SCRATCH};
+	for (size_t i = 0; i < ARRAY_LEN(from); i++)
+		if (mount(from[i], PLAN_WORKSPACE + 1, NULL, MS_MOVE, NULL) < 0)
+			return root_fail(root, -errno, "keep the layers of", PLAN_WORKSPACE);
+	return 0;
+}
+
 /* Changes go to the scratch file system; the workspace below stays as it is. */
 static int
 stage_workspace(struct root *root, int lower, int *ret_upper_fd)
@@ -253,7 +265,10 @@ stage_workspace(struct root *root, int lower, int *ret_upper_fd)
 		    "the workspace cannot be staged: a file system is mounted below it");
 		error_remedy(root->err, "name a directory below which nothing is mounted");
 	}
-	r = fd < 0 ? fd : place(root, fd, PLAN_WORKSPACE + 1);
+	_cleanup_close_ int overlay = fd;
+	r = fd < 0 ? fd : keep_layers(root);
+	if (r == 0)
+		r = place(root, TAKE_FD(overlay), PLAN_WORKSPACE + 1);
 	if (r < 0)
 		return r;
 	*ret_upper_fd = openat(root->scratch, "upper", O_DIRECTORY | O_RDONLY | O_CLOEXEC);

@@ -87,7 +87,7 @@ add_path(int ruleset, const struct landlock_path *p, uint64_t known, struct erro
 }
 
 int
-landlock_restrict(const struct landlock_path *paths, size_t n_paths, uint64_t net, uint64_t scope,
+landlock_rules(const struct landlock_path *paths, size_t n_paths, uint64_t net, uint64_t scope,
     int *ret_abi, struct error *err)
 {
 	int abi = landlock_abi();
@@ -111,9 +111,33 @@ landlock_restrict(const struct landlock_path *paths, size_t n_paths, uint64_t ne
 		if (r < 0)
 			return r;
 	}
-	if (syscall(NR_LANDLOCK_RESTRICT_SELF, ruleset, 0) < 0)
-		return error_set_errno(err, errno, "landlock_failed", "Landlock: restrict");
 	if (ret_abi != NULL)
 		*ret_abi = abi;
+	return TAKE_FD(ruleset);
+}
+
+int
+landlock_add(int rules, const struct landlock_path *path, struct error *err)
+{
+	return add_path(rules, path, known_fs_rights(landlock_abi()), err);
+}
+
+int
+landlock_enter(int rules, struct error *err)
+{
+	if (syscall(NR_LANDLOCK_RESTRICT_SELF, rules, 0) < 0)
+		return error_set_errno(err, errno, "landlock_failed", "Landlock: restrict");
 	return 0;
+}
+
+int
+landlock_restrict(const struct landlock_path *paths, size_t n_paths, uint64_t net, uint64_t scope,
+    int *ret_abi, struct error *err)
+{
+	int abi = 0;
+	_cleanup_close_ int rules = landlock_rules(paths, n_paths, net, scope, &abi, err);
+	int r = rules < 0 ? rules : landlock_enter(rules, err);
+	if (r == 0 && ret_abi != NULL)
+		*ret_abi = abi;
+	return r;
 }

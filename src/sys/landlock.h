@@ -50,3 +50,10 @@ int landlock_abi(void);
  * 0 and the ABI in RET_ABI (may be NULL), -EOPNOTSUPP where there is no Landlock, or -errno. */
 int landlock_restrict(const struct landlock_path *paths, size_t n_paths, uint64_t net,
     uint64_t scope, int *ret_abi, struct error *err) MUST_CHECK;
+
+/* The same in steps, for a domain that several processes enter: the rules as a descriptor (owned by the
+ * caller), another rule, the entry. A rule that is added later holds for who enters later. */
+int landlock_rules(const struct landlock_path *paths, size_t n_paths, uint64_t net, uint64_t scope,
+    int *ret_abi, struct error *err) MUST_CHECK;
+int landlock_add(int rules, const struct landlock_path *path, struct error *err) MUST_CHECK;
+int landlock_enter(int rules, struct error *err) MUST_CHECK;
