@@ -14,6 +14,7 @@
 #include "sandbox/filter.h"
 #include "sandbox/host.h"
 #include "sandbox/ids.h"
+#include "sandbox/image_view.h"
 #include "sandbox/plan.h"
 #include "sandbox/views.h"
 #include "sys/mounts.h"
@@ -37,6 +38,7 @@ struct sandbox_host {
 	struct filter filters[FILTERS];
 	struct cgroup_host *cgroups;
 	struct views *views;
+	int state_fd; /* borrowed */
 };
 
 /* ---- what all share ---- */
@@ -59,7 +61,7 @@ seal_filters(struct sandbox_host *host, struct error *err)
 {
 	static int (*const compile[FILTERS])(struct seccomp_program *, struct error *) = {
 	    [FILTER_COMMAND] = filter_command,
-	    [FILTER_LISTED] = filter_command,
+	    [FILTER_LISTED] = filter_command_listed,
 	    [FILTER_INIT] = filter_init};
 	host->filter_fd =
 	    (int)syscall(SYS_memfd_create, "filters", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -87,6 +89,7 @@ sandbox_host_new(const char *init_path, const char *state, int state_fd, struct 
 	if (host == NULL)
 		return error_set(err, ENOMEM, "no_memory", "out of memory");
 	host->rootless = geteuid() != 0;
+	host->state_fd = state_fd;
 	host->filter_fd = -1;
 	host->init_fd = open(init_path, O_PATH | O_CLOEXEC);
 	int r = 0;
@@ -253,10 +256,13 @@ sandbox_spawn(struct sandbox_host *host, const struct json *view, const char *id
 		return error_set(err, ENOMEM, "no_memory", "out of memory");
 	sandbox->host = host;
 	sandbox->pidfd = sandbox->control = sandbox->proc_fd = sandbox->scratch_fd =
-	    sandbox->upper_fd = -1;
+	    sandbox->upper_fd = sandbox->image_fd = -1;
 	sandbox->view = json_copy(view != NULL ? view : views_host(host->views));
 	(void)snprintf(sandbox->id, sizeof(sandbox->id), "%s", id);
-	int r = choose_ids(sandbox, err);
+	const char *image = json_get_str(sandbox->view, "image", NULL);
+	if (image != NULL)
+		sandbox->image_fd = image_hold(host->state_fd, image, err);
+	int r = image != NULL && sandbox->image_fd < 0 ? -ENOENT : choose_ids(sandbox, err);
 	if (r == 0)
 		r = start_init(sandbox, err);
 	if (r < 0) {
@@ -522,6 +528,8 @@ sandbox_free(struct sandbox *sandbox)
 		(void)close(sandbox->scratch_fd);
 	if (sandbox->upper_fd >= 0)
 		(void)close(sandbox->upper_fd);
+	if (sandbox->image_fd >= 0)
+		(void)close(sandbox->image_fd);
 	json_free(sandbox->view);
 	sandbox->group = cgroup_give_back(sandbox->group);
 	free(sandbox);

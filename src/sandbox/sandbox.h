@@ -49,6 +49,7 @@ struct sandbox {
 	int proc_fd;                 /* owned: its /proc, once it is ready; or -1 */
 	int scratch_fd;              /* owned: the root of its scratch file system, or -1 */
 	int upper_fd;                /* owned: the upper layer of its workspace, or -1 */
+	int image_fd;                /* owned: keeps its image from being removed; or -1 */
 	struct json *view;           /* owned: what its root shows */
 	struct cgroup *group;        /* owned; NULL where the host has none */
 	uid_t init_uid, command_uid; /* as the host sees them */

@@ -1,7 +1,7 @@
 /* What a sandbox's root shows, by policy: the host's /usr, an image, or only the programs that rules name.
  *
  * A view is {"skeleton","hostname","binds":[{"from","to","file"?,"noexec"?}],"rules"?:[{"path","execute"}],
- * "noexec"?,"env"?}: what INIT_VIEW carries but the ids (sandbox/plan.h). host.c, listed.c and image_view.c
+ * "noexec"?,"env"?,"image"?}: what INIT_VIEW carries but the ids (sandbox/plan.h). host.c, listed.c and image_view.c
  * make them; here they are chosen, given their skeleton and kept. */
 #pragma once
 
