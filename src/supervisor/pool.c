@@ -281,6 +281,7 @@ on_control(struct watch *watch, uint32_t events, void *data)
 		sandbox_is_ready(prepared->sandbox, &m);
 		prepared->receipt = receipt_make(
 		    prepared->sandbox, prepared->config, json_get(m.body, "evidence"), "");
+		receipt_add_mounts(prepared->receipt, prepared->sandbox);
 		prepared->timing = json_detach(m.body, "timing");
 		prepared->ready = prepared->receipt != NULL &&
 		    receipt_check_floor(prepared->receipt, prepared->config,

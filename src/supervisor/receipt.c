@@ -1,18 +1,20 @@
 /* The receipt: which locks really engaged for one sandbox, each with its evidence.
  *
- *   kernel   the kernel said so when asked afterwards (prctl, capget, /proc, cgroup files)
+ *   kernel   the kernel said so when asked afterwards (/proc of the command's process, cgroup files, statfs)
  *   probe    an attempt that had to fail did fail
  *   applied  the call succeeded; there is nothing to ask
  *
- * {"version":1,"sandbox","task","tier","mode":"root|rootless","locks":[{"name","value","strength"?,
- *  "evidence"}],"limits":[{"name","value","by","evidence"}],"workspace"?} */
+ * doc/sandbox.md, "The receipt", names its fields. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/vfs.h>
 
+#include "sandbox/mountlist.h"
 #include "supervisor/supervisor.h"
 
-static void
+/* The lock is LOCKS'; borrowed, for what else is known of it. */
+static struct json *
 add_lock(struct json *locks, const char *name, const char *value, const char *strength,
     const char *evidence)
 {
@@ -23,7 +25,7 @@ add_lock(struct json *locks, const char *name, const char *value, const char *st
 	if (strength != NULL)
 		(void)json_set_str(lock, "strength", strength);
 	(void)json_set_str(lock, "evidence", evidence);
-	(void)json_push(locks, lock);
+	return json_push(locks, lock) == 0 ? lock : NULL;
 }
 
 #define NAMESPACES 7
@@ -107,13 +109,92 @@ add_group_limits(
 	if (json_get_int(set, "cpu_time_ms", 0) > 0)
 		add_limit(limits, "cpu_time_ms", json_get_int(set, "cpu_time_ms", 0),
 		    "rlimit per process, watched in all", "applied");
-	add_limit(limits, "disk_bytes", json_get_int(set, "disk_bytes", 0),
-	    "size of the scratch tmpfs", "applied");
-	add_lock(locks, "disk-limit", NULL, NULL, "applied");
 	add_limit(limits, "open_files", json_get_int(set, "open_files", 0), "rlimit", "applied");
 	add_limit(
 	    limits, "wall_ms", json_get_int(set, "wall_ms", 0), "supervisor's clock", "applied");
 	add_limit(limits, "output_bytes", json_get_int(set, "output_bytes", 0), "relay", "applied");
+}
+
+/* What its scratch really holds at most. */
+static void
+add_disk_limit(struct json *locks, struct json *limits, const struct sandbox *sandbox,
+    const struct json *config)
+{
+	int64_t set = json_get_int(json_get(config, "limits"), "disk_bytes", 0);
+	struct statfs fs;
+	if (set <= 0 || sandbox->scratch_fd < 0 || fstatfs(sandbox->scratch_fd, &fs) < 0)
+		return;
+	int64_t size = (int64_t)fs.f_blocks * (int64_t)fs.f_bsize;
+	/* In whole pages; a tmpfs without a limit shows none. */
+	if (size <= 0 || size > set + (int64_t)fs.f_bsize)
+		return;
+	add_limit(limits, "disk_bytes", size, "size of the scratch tmpfs", "kernel");
+	(void)add_lock(locks, "disk-limit", NULL, NULL, "kernel");
+}
+
+/* What rf-init read back of the command's process. */
+static void
+add_process_locks(struct json *locks, const struct sandbox *sandbox, const struct json *config,
+    const struct json *evidence)
+{
+	char text[32];
+	int64_t mode = json_get_int(evidence, "seccomp_mode", 0);
+	if (mode == 2) {
+		struct json *lock = add_lock(locks, "seccomp",
+		    sandbox_host_filter_hash(sandbox->host, config), NULL, "kernel");
+		(void)json_set_str(lock, "mode", "filter");
+		/* Which program the mode runs is not to be asked: its loading succeeded. */
+		(void)json_set_str(lock, "value_evidence", "applied");
+		if (json_get(evidence, "seccomp_filters") != NULL)
+			(void)json_set_int(
+			    lock, "filters", json_get_int(evidence, "seccomp_filters", 0));
+	}
+	int64_t abi = json_get_int(evidence, "landlock_abi", 0);
+	if (abi > 0 && strcmp(json_get_str(evidence, "landlock_canary", ""), "refused") == 0) {
+		(void)snprintf(text, sizeof(text), "ABI %lld", (long long)abi);
+		struct json *lock = add_lock(locks, "landlock", text, NULL, "probe");
+		(void)json_set_int(lock, "rules", json_get_int(evidence, "landlock_rules", 0));
+		static const char *const rights[] = {"handled_fs", "scoped"};
+		const struct json *handled = json_get(evidence, "landlock_rights");
+		for (size_t i = 0; i < ARRAY_LEN(rights); i++)
+			if (json_get(handled, rights[i]) != NULL)
+				(void)json_set(
+				    lock, rights[i], json_copy(json_get(handled, rights[i])));
+	}
+	if (json_get_int(evidence, "no_new_privs", 0) == 1)
+		(void)add_lock(locks, "no-new-privs", NULL, NULL, "kernel");
+	if (strcmp(json_get_str(evidence, "capabilities", ""), "none") == 0)
+		(void)add_lock(locks, "no-caps", NULL, NULL, "kernel");
+	const char *nesting = json_get_str(evidence, "nesting", NULL);
+	if (nesting != NULL)
+		(void)add_lock(locks, "no-nested-user-ns", nesting, NULL,
+		    strcmp(nesting, "by seccomp only") == 0 ? "applied" : "kernel");
+}
+
+/* Who the command is, what it may, and what its root is. */
+static void
+add_shape(struct json *receipt, const struct sandbox *sandbox, const struct json *config,
+    const struct json *evidence)
+{
+	struct json *root = json_new_object(), *ids = json_new_object();
+	(void)json_set_str(root, "kind", json_get_str(config, "root", "host"));
+	(void)json_set_str(root, "executables", json_get_str(config, "executables", "any"));
+	(void)json_set_bool(root, "noexec", json_get_bool(sandbox->view, "noexec", false));
+	(void)json_set_str(root, "proc", json_get_str(evidence, "proc", "absent"));
+	(void)json_set_str(root, "evidence", "applied");
+	(void)json_set(receipt, "root", root);
+	(void)json_set_str(receipt, "proc", json_get_str(evidence, "proc", "absent"));
+	(void)json_set_int(ids, "uid", json_get_int(evidence, "uid", -1));
+	(void)json_set_int(ids, "gid", json_get_int(evidence, "gid", sandbox->inner_gid));
+	(void)json_set_int(ids, "host_uid", sandbox->command_uid);
+	(void)json_set_str(ids, "evidence", "kernel");
+	(void)json_set(receipt, "ids", ids);
+	const struct json *sets = json_get(evidence, "capability_sets");
+	if (sets != NULL) {
+		struct json *copy = json_copy(sets);
+		(void)json_set_str(copy, "evidence", "kernel");
+		(void)json_set(receipt, "capabilities", copy);
+	}
 }
 
 struct json *
@@ -122,7 +203,6 @@ receipt_make(const struct sandbox *sandbox, const struct json *config, const str
 {
 	struct json *receipt = json_new_object(), *locks = json_new_array(),
 		    *limits = json_new_array();
-	char text[32];
 	(void)json_set_int(receipt, "version", 1);
 	(void)json_set_str(receipt, "sandbox", sandbox->id);
 	(void)json_set_str(receipt, "task", task);
@@ -131,30 +211,22 @@ receipt_make(const struct sandbox *sandbox, const struct json *config, const str
 	    receipt, "mode", sandbox_host_rootless(sandbox->host) ? "rootless" : "root");
 	(void)json_set_int(receipt, "host_uid", sandbox->command_uid);
 	add_namespaces(locks, evidence);
-	if (json_get_int(evidence, "seccomp_mode", 0) == 2)
-		add_lock(locks, "seccomp", sandbox_host_filter_hash(sandbox->host, config), NULL,
-		    "kernel");
-	if (json_get_int(evidence, "landlock_abi", 0) > 0) {
-		(void)snprintf(text, sizeof(text), "ABI %lld",
-		    (long long)json_get_int(evidence, "landlock_abi", 0));
-		add_lock(locks, "landlock", text, NULL, "probe");
-	}
-	if (json_get_int(evidence, "no_new_privs", 0) == 1)
-		add_lock(locks, "no-new-privs", NULL, NULL, "kernel");
-	if (strcmp(json_get_str(evidence, "capabilities", ""), "none") == 0)
-		add_lock(locks, "no-caps", NULL, NULL, "kernel");
-	const char *nesting = json_get_str(evidence, "nesting", NULL);
-	if (nesting != NULL)
-		add_lock(locks, "no-nested-user-ns", nesting, NULL,
-		    strcmp(nesting, "by seccomp only") == 0 ? "applied" : "kernel");
-	(void)json_set_str(receipt, "proc", json_get_str(evidence, "proc", "absent"));
+	add_process_locks(locks, sandbox, config, evidence);
+	add_shape(receipt, sandbox, config, evidence);
 	struct json *group = sandbox->group == NULL ? NULL : cgroup_evidence(sandbox->group);
 	add_group_limits(locks, limits, group, config);
+	add_disk_limit(locks, limits, sandbox, config);
 	(void)json_set(receipt, "locks", locks);
 	(void)json_set(receipt, "limits", limits);
 	if (group != NULL)
 		(void)json_set(receipt, "cgroup", group);
 	return receipt;
+}
+
+void
+receipt_add_mounts(struct json *receipt, const struct sandbox *sandbox)
+{
+	(void)json_set(receipt, "mounts", mountlist_read(sandbox->proc_fd));
 }
 
 void

@@ -167,31 +167,40 @@ record_receipt(struct run *run)
 	(void)conn_send_take(run->s->ledger.conn, MSG_APPEND, 0, record);
 }
 
+static void
+claim(struct run *run)
+{
+	struct json *body = json_new_object();
+	(void)json_set_str(body, "action_id", run->action_id);
+	if (run->s->arbiter.conn == NULL)
+		json_free(body); /* its end ends us */
+	else
+		(void)conn_send_take(
+		    run->s->arbiter.conn, MSG_CLAIM, conn_next_serial(run->s->arbiter.conn), body);
+}
+
 void
 run_ready(struct run *run)
 {
+	if (run->session == NULL && run->s->ledger.conn == NULL) {
+		run_fail_with(run, EIO, "ledger_lost", "the ledger is gone");
+		return;
+	}
+	if (!run->claimed) {
+		run_set_state(run, RUN_CLAIMING);
+		claim(run);
+	}
 	if (run->session == NULL) {
-		if (run->s->ledger.conn == NULL) {
-			run_fail_with(run, EIO, "ledger_lost", "the ledger is gone");
-			return;
-		}
+		/* The arbiter is at work meanwhile; a sandbox that waited has them already. */
+		if (json_get(run->receipt, "mounts") == NULL)
+			receipt_add_mounts(run->receipt, run->sandbox);
 		record_receipt(run);
 		run_mark(run, "receipt", clock_monotonic_ns());
 	}
-	if (run->claimed) {
+	if (run->claimed)
 		run_go(run);
-		return;
-	}
-	run_set_state(run, RUN_CLAIMING);
-	struct json *claim = json_new_object();
-	(void)json_set_str(claim, "action_id", run->action_id);
-	if (run->s->arbiter.conn == NULL) {
-		json_free(claim);
-		return; /* its end ends us */
-	}
-	(void)conn_send_take(
-	    run->s->arbiter.conn, MSG_CLAIM, conn_next_serial(run->s->arbiter.conn), claim);
-	run_await(run);
+	else
+		run_await(run);
 }
 
 /* ---- what rf-init says ---- */

@@ -363,6 +363,7 @@ on_ready(struct session *session, struct msg *m)
 		session_end(session, "no_memory", "out of memory");
 		return;
 	}
+	receipt_add_mounts(session->receipt, session->sandbox);
 	become_ready(session);
 }
 
