@@ -10,6 +10,7 @@
 #include <termios.h>
 #include <sys/ioctl.h>
 
+#include "imagetool/tool.h"
 #include "sandbox/ids.h"
 #include "sys/confine.h"
 
@@ -102,11 +103,11 @@ die_with_parent(struct error *err)
 }
 
 int
-profile_enter_reader(int work, int input, struct error *err)
+profile_enter_reader(int work, int tree, struct error *err)
 {
 	const struct landlock_path paths[] = {
 	    {.fd = -1, .path = ".", .access = TREE_ACCESS},
-	    {.fd = input, .path = "", .access = LL_READ},
+	    {.fd = tree, .path = "", .access = LL_READ},
 	};
 	const struct confine_profile profile = {
 	    .name = "rf-image",
@@ -115,9 +116,9 @@ profile_enter_reader(int work, int input, struct error *err)
 	    .rules = small_rules,
 	    .n_rules = ARRAY_LEN(small_rules),
 	    .paths = paths,
-	    .n_paths = input >= 0 ? 2 : 1,
+	    .n_paths = tree >= 0 ? 2 : 1,
 	};
-	int r = confine_enter(&profile, work, IDS_IMAGE, IDS_IMAGE, MAX(work, input) + 1, err);
+	int r = confine_enter(&profile, work, IDS_IMAGE, IDS_IMAGE, WORKER_WORK_FD + 1, err);
 	return r < 0 ? r : die_with_parent(err);
 }
 

@@ -5,9 +5,10 @@
 #include "base/error.h"
 #include "base/macros.h"
 
-/* The reader of hostile bytes. From here on only the directory WORK can be reached, and the descriptor
- * or tree INPUT be read. As root also chroot to WORK, and an id of its own. Never goes on without. */
-int profile_enter_reader(int work, int input, struct error *err) MUST_CHECK;
+/* The reader of hostile bytes. From here on only the directory WORK can be reached, and the directory TREE
+ * (-1: none) be read. As root also chroot to WORK, and an id of its own. Descriptors from
+ * WORKER_WORK_FD + 1 on are closed. Never goes on without. */
+int profile_enter_reader(int work, int tree, struct error *err) MUST_CHECK;
 
 /* About to become a program of the system that reads a hostile file system image. It may read and
  * execute /usr, and write below WORK only if WRITES; WORK becomes the working directory. */

@@ -120,8 +120,9 @@ read_hostile(const char *kind, const struct image_limits *limits)
 	struct error err = {0};
 	struct tree tree = {0};
 	struct json *result = NULL;
-	int r = profile_enter_reader(WORKER_WORK_FD, WORKER_INPUT_FD, &err);
-	if (r == 0 && strcmp(kind, "archive") == 0)
+	bool archive = strcmp(kind, "archive") == 0;
+	int r = profile_enter_reader(WORKER_WORK_FD, archive ? -1 : WORKER_INPUT_FD, &err);
+	if (r == 0 && archive)
 		r = read_archive(WORKER_INPUT_FD, WORKER_WORK_FD, limits, &result, &tree, &err);
 	else if (r == 0)
 		r = read_layout(WORKER_INPUT_FD, WORKER_WORK_FD, limits, &result, &tree, &err);
