@@ -12,6 +12,8 @@
 
 #include "prove/attacks/attacks.h"
 
+#define CHANGE "ringfence-was-here"
+
 static enum attack_result
 read_file(const struct fixtures *f)
 {
@@ -149,7 +151,7 @@ static enum attack_result
 change_workspace(const struct fixtures *f)
 {
 	_cleanup_close_ int fd = open(original(f), O_WRONLY | O_APPEND | O_CLOEXEC);
-	return answer(fd >= 0 && write(fd, CANARY, strlen(CANARY)) > 0, "the copy that it sees");
+	return answer(fd >= 0 && write(fd, CHANGE, strlen(CHANGE)) > 0, "the copy that it sees");
 }
 
 static enum attack_result
@@ -158,7 +160,7 @@ changed_outside(const struct fixtures *f)
 	char text[256] = {0};
 	_cleanup_close_ int fd = open(original(f), O_RDONLY | O_CLOEXEC);
 	return answer(
-	    fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && strstr(text, CANARY) != NULL,
+	    fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && strstr(text, CHANGE) != NULL,
 	    "the host's file has what it wrote");
 }
 
@@ -185,7 +187,7 @@ map_workspace(const struct fixtures *f)
 	char *after = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (before == MAP_FAILED || after == MAP_FAILED)
 		return answer(false, "");
-	memcpy(after, CANARY, strlen(CANARY));
+	memcpy(after, CHANGE, strlen(CHANGE));
 	return answer(msync(after, 4096, MS_SYNC) == 0, "the copy that it sees");
 }
 

@@ -16,6 +16,7 @@
 #include "prove/attacks/attacks.h"
 
 #define SURVIVAL_US 300000
+#define ORPHAN_POLL_US 10000
 
 static pid_t
 victim(const struct fixtures *f)
@@ -251,6 +252,18 @@ outlive_command(const struct fixtures *f)
 	_exit(ATTACK_HELD); /* and says no more: the daemon does, if it can */
 }
 
+/* Returns when what started us has ended, however deaf to signals one must be for that. */
+static void
+await_orphanage(void)
+{
+	pid_t parent = getppid();
+	for (int s = 1; s < NSIG; s++)
+		(void)signal(s, SIG_IGN);
+	say_ready();
+	while (getppid() == parent)
+		(void)usleep(ORPHAN_POLL_US);
+}
+
 static enum attack_result
 outlive_kill(const struct fixtures *f)
 {
@@ -258,11 +271,16 @@ outlive_kill(const struct fixtures *f)
 	if (pipe2(end, O_CLOEXEC) < 0)
 		return cannot("no pipe");
 	leave_daemon(end[0], end[1]);
-	for (int s = 1; s < NSIG; s++)
-		(void)signal(s, SIG_IGN);
-	say_ready();
-	for (;;)
-		(void)pause();
+	await_orphanage(); /* or we are what is killed */
+	_exit(ATTACK_HELD);
+}
+
+static enum attack_result
+outlive_starter(const struct fixtures *f)
+{
+	await_orphanage();
+	(void)usleep(SURVIVAL_US);
+	return answer(true, "it ran on without what started it");
 }
 
 #define SEE_LOCKS           \
@@ -341,6 +359,8 @@ const struct attack processes_attacks[] = {{"see", BOUNDARY_PROCESSES, "sees the
 	.run = RUN(signal_init)},
     {"outlive_command", BOUNDARY_PROCESSES, "leaves a daemon behind when it ends", {LOCK_PID1},
 	.needs = SILENCE_HOLDS | ACT_KILL, .run = RUN(outlive_command)},
-    {"outlive_kill", BOUNDARY_PROCESSES, "leaves a daemon behind when it is killed",
-	{LOCK_PID1, LOCK_PDEATH}, .needs = SILENCE_HOLDS | ACT_KILL, .run = RUN(outlive_kill)},
+    {"outlive_kill", BOUNDARY_PROCESSES, "leaves a daemon behind when it is killed", {LOCK_PID1},
+	.needs = SILENCE_HOLDS | ACT_KILL, .run = RUN(outlive_kill)},
+    {"outlive_starter", BOUNDARY_PROCESSES, "runs on when what started it is killed",
+	{LOCK_PID1, LOCK_PDEATH}, .needs = SILENCE_HOLDS | ACT_KILL, .run = RUN(outlive_starter)},
     {0}};

@@ -131,7 +131,7 @@ const struct attack supervisor_attacks[] = {
 	.needs = NEEDS_STATE, .run = RUN(connect_control)},
     {"list_state", BOUNDARY_SUPERVISOR, "lists the state directory",
 	/* Landlock lets everybody list: names alone, not what lies behind them. */
-	{LOCK_ROOT, LOCK_USER_NS}, {LOCK_ROOT}, NEEDS_STATE, .run = RUN(list_state)},
+	{LOCK_ROOT}, .needs = NEEDS_STATE, .run = RUN(list_state)},
     {"write_state", BOUNDARY_SUPERVISOR, "writes to the ledger's files", STATE_LOCKS,
 	STATE_ROOTLESS, NEEDS_STATE, .run = RUN(write_state)},
     {"signal_supervisor", BOUNDARY_SUPERVISOR, "signals the supervisor",
