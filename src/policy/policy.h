@@ -129,7 +129,9 @@ int policy_usage_add(struct policy_usage *usage, const struct json *action, cons
     int64_t wall_ms) MUST_CHECK;
 /* One entry for each rule, in the policy's order; owned:
  * [{"rule","effect","kind","decided":n,"supported":n,"unclear":n,"last_ms"?,
- *   "fields":[{"field","used":[],"unused":[]}]}]
+ *   "fields":[{"field","used":[],"unused":[]}],
+ *   "programs"?:{program: times},"more_programs"?}]
  * decided: it was named; supported: it permitted what a review rule tightened; unclear: the request, as
- * recorded, does not meet the rule as it is now, so that its members say nothing. */
+ * recorded, does not meet the rule as it is now, so that its members say nothing; programs: what a rule
+ * of `program: any` was used for, the first 32. */
 struct json *policy_usage_json(const struct policy_usage *usage);

@@ -14,6 +14,8 @@
 
 #include "policy/match.h"
 
+#define SEEN_MAX 32 /* programs that are remembered of a rule that permits any */
+
 struct member {
 	const struct field *field;
 	size_t index; /* in its list */
@@ -26,6 +28,8 @@ struct rule_usage {
 	size_t n_members;
 	struct rule reduced; /* its lists have room for all members, and hold those kept */
 	int64_t decided, supported, unclear, last_ms;
+	struct json *seen; /* owned: {program: times}, where the rule permits any program */
+	bool seen_more;    /* than are remembered */
 };
 
 struct policy_usage {
@@ -154,6 +158,21 @@ count_members(struct rule_usage *u, const struct subject *s)
 		u->members[i].used = u->members[i].kept;
 }
 
+/* Remembers what a rule that permits any program permitted. */
+static void
+note_seen(struct rule_usage *u, const struct subject *s)
+{
+	if (s->kind != ACTION_EXEC || u->rule->effect == VERDICT_DENY ||
+	    u->rule->programs.mode == LIST_ITEMS)
+		return;
+	if (u->seen == NULL)
+		u->seen = json_new_object();
+	if (json_get(u->seen, s->program) != NULL || json_len(u->seen) < SEEN_MAX)
+		(void)json_set_int(u->seen, s->program, json_get_int(u->seen, s->program, 0) + 1);
+	else
+		u->seen_more = true;
+}
+
 static struct rule_usage *
 find_rule(struct policy_usage *usage, const char *name)
 {
@@ -204,6 +223,7 @@ policy_usage_add(
 		u->unclear++;
 		return 0;
 	}
+	note_seen(u, &s);
 	count_members(u, &s);
 	if (u->rule->effect == VERDICT_REVIEW && meeting_of(u->rule, &s) == MEETS_TOUCHED)
 		count_support(usage, u, &s, wall_ms);
@@ -271,6 +291,7 @@ rule_usage_done(struct rule_usage *u)
 			free(((struct list *)field_in(&u->reduced, f))->items);
 	}
 	free(u->members);
+	json_free(u->seen);
 }
 
 struct policy_usage *
@@ -361,6 +382,10 @@ policy_usage_json(const struct policy_usage *usage)
 		if (u->last_ms != 0)
 			(void)json_set_int(one, "last_ms", u->last_ms);
 		(void)json_set(one, "fields", fields_json(u));
+		if (u->seen != NULL) {
+			(void)json_set(one, "programs", json_copy(u->seen));
+			(void)json_set_bool(one, "more_programs", u->seen_more);
+		}
 		(void)json_push(list, one);
 	}
 	return list;

@@ -15,6 +15,8 @@ struct tool_args {
 	const char *operands[TOOL_OPERANDS_MAX];
 	unsigned n;
 	const char *action; /* --action FILE */
+	const char *since;  /* --since AGE or time */
+	const char *dir;    /* --dir DIR: the ledger's directory */
 	bool json;          /* --json */
 };
 
@@ -45,5 +47,8 @@ typedef int tool_fn(const struct tool_args *args);
 tool_fn tool_init, tool_check, tool_test, tool_explain, tool_schema, tool_show; /* local.c */
 tool_fn tool_diff, tool_capabilities;                                           /* compare.c */
 tool_fn tool_activate, tool_rollback, tool_history;                             /* activate.c */
+tool_fn tool_unused;                                                            /* unused.c */
+/* Prints what tool_unused found (unused_print.c). */
+void unused_print(const struct json *report);
 /* The commented starter policy (starter.c). */
 extern const char starter_policy[];

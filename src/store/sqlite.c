@@ -271,6 +271,29 @@ store_open(const char *path, struct store **ret, struct error *err)
 	return 0;
 }
 
+int
+store_open_to_read(const char *path, struct store **ret, struct error *err)
+{
+	int64_t version = 0;
+	struct store *store = calloc(1, sizeof(*store));
+	if (store == NULL)
+		return error_set(err, ENOMEM, "out_of_memory", "store: out of memory");
+	int r = db_errno(
+	    sqlite3_open_v2(path, &store->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL));
+	if (r == 0) {
+		(void)sqlite3_busy_timeout(store->db, STORE_BUSY_MS);
+		r = schema_version(store, &version);
+	}
+	if (r == 0 && version != SCHEMA_VERSION)
+		r = -EPROTONOSUPPORT;
+	if (r < 0) {
+		store_close(store);
+		return error_set_errno(err, -r, "store_failed", "store: cannot read %s", path);
+	}
+	*ret = store;
+	return 0;
+}
+
 struct store *
 store_close(struct store *store)
 {
