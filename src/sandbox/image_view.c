@@ -168,8 +168,8 @@ image_hold(int state_fd, const char *name, struct error *err)
 	_cleanup_close_ int fd = openat(state_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
 		return no_image(name, err);
-	/* Who removes it has it alone until it is out of the way: no wait, and then it is gone. */
-	if (flock(fd, LOCK_SH | LOCK_NB) < 0 || fstat(fd, &held) < 0 ||
+	/* Who removes it holds it alone until it is out of the way: that is short, and then it is gone. */
+	if (flock(fd, LOCK_SH) < 0 || fstat(fd, &held) < 0 ||
 	    fstatat(state_fd, path, &there, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    held.st_ino != there.st_ino || held.st_dev != there.st_dev)
 		return no_image(name, err);
