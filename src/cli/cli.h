@@ -17,10 +17,13 @@ enum cli_exit {
 /* ARGV[0] is the subcommand's name. Returns the exit code. */
 typedef int command_fn(int argc, char **argv);
 
-command_fn cmd_run, cmd_review, cmd_kill, cmd_tasks, cmd_status, cmd_start, cmd_stop;
+command_fn cmd_run, cmd_sandbox, cmd_serve, cmd_review, cmd_kill, cmd_tasks, cmd_status, cmd_start,
+    cmd_stop;
 
 /* The options of a subcommand, as help lines. */
 void run_help(struct buf *out);
+void sandbox_help(struct buf *out);
+void serve_help(struct buf *out);
 void review_help(struct buf *out);
 void control_help(struct buf *out);
 

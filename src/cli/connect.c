@@ -100,15 +100,18 @@ prepare_state(char *state, struct error *err)
 	return r < 0 ? r : check_owned(run, err);
 }
 
-/* What the programs may know of the first caller's environment: where things are, nothing else. */
+#define KEPT_MAX 8
+
+/* What the programs may know of the first caller's environment: where things are, nothing else. With
+ * SERVICE also where the service manager listens. */
 static void
-keep_environment(char *ret[8])
+keep_environment(bool service, char *ret[KEPT_MAX])
 {
-	static const char *const kept[] = {
-	    "PATH=", "HOME=", "XDG_CONFIG_HOME=", "XDG_STATE_HOME=", "RINGFENCE_CONFIG=", "LANG="};
-	size_t n = 0;
+	static const char *const kept[] = {"PATH=", "HOME=", "XDG_CONFIG_HOME=", "XDG_STATE_HOME=",
+	    "RINGFENCE_CONFIG=", "LANG=", "NOTIFY_SOCKET="};
+	size_t n = 0, known = ARRAY_LEN(kept) - (service ? 0 : 1);
 	for (char **e = environ; *e != NULL; e++)
-		for (size_t i = 0; i < ARRAY_LEN(kept) && n < 7; i++)
+		for (size_t i = 0; i < known && n + 1 < KEPT_MAX; i++)
 			if (strncmp(*e, kept[i], strlen(kept[i])) == 0)
 				ret[n++] = *e;
 	ret[n] = NULL;
@@ -143,8 +146,8 @@ spawn_supervisor(const char *state, bool stay, int client, int log, struct error
 	char dir[PATHS_MAX];
 	(void)snprintf(dir, sizeof(dir), "%s", state);
 	char *argv[] = {name, opt_state, dir, stay ? opt_idle : NULL, never, NULL};
-	char *env[8];
-	keep_environment(env);
+	char *env[KEPT_MAX];
+	keep_environment(/* service= */ false, env);
 	/* What the caller left open is not for a daemon that outlives it. */
 	(void)syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC_FLAG);
 	posix_spawn_file_actions_t actions;
@@ -327,4 +330,25 @@ connect_program(const char *name, enum connect_mode mode, struct error *err)
 		return r;
 	return nobody_listens(r) ? start_and_connect(socket, mode, err)
 				 : error_set_errno(err, -r, "no_program", "%s", socket);
+}
+
+int
+connect_serve(struct error *err)
+{
+	char state[PATHS_MAX], program[PATHS_MAX], *env[KEPT_MAX];
+	char name[] = "rf-supervisor", opt_state[] = "--state", opt_idle[] = "--idle-ms",
+	     never[] = "0";
+	int r = paths_state_dir(state, err);
+	if (r == 0)
+		r = prepare_state(state, err);
+	if (r == 0)
+		r = paths_program("rf-supervisor", program, err);
+	if (r < 0)
+		return r;
+	char *argv[] = {name, opt_state, state, opt_idle, never, NULL};
+	keep_environment(/* service= */ true, env);
+	/* Above all descriptor 3: it would be taken for a first client. */
+	(void)syscall(SYS_close_range, 3u, ~0u, CLOSE_RANGE_CLOEXEC_FLAG);
+	(void)execve(program, argv, env);
+	return error_set_errno(err, errno, "spawn_failed", "cannot start %s", program);
 }

@@ -33,3 +33,5 @@ void connect_done(struct connection *c);
  * without programs of their own, and without RINGFENCE_STATE, reach root's.
  * A blocking fd, or -errno. */
 int connect_program(const char *name, enum connect_mode mode, struct error *err) MUST_CHECK;
+/* Becomes rf-supervisor on the state directory, until it is told to leave. Returns only with -errno and ERR. */
+int connect_serve(struct error *err) MUST_CHECK;

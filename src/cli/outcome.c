@@ -424,3 +424,15 @@ outcome_receipt(const struct run_options *o, const struct run_result *result, st
 	int r = say_write(STDOUT_FILENO, text.data, text.len);
 	return r < 0 ? error_set_errno(err, -r, "receipt", "standard output") : 0;
 }
+
+void
+outcome_done(struct run_result *result)
+{
+	json_free(result->held);
+	json_free(result->started);
+	json_free(result->done);
+	json_free(result->changes);
+	buf_done(&result->captured[0]);
+	buf_done(&result->captured[1]);
+	cleanup_close(&result->upper_fd);
+}

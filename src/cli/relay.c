@@ -60,6 +60,29 @@ relay_init(struct relay *r, const int pipes[RELAY_CHANNELS], struct buf *capture
 	}
 	if (is_null_device(STDIN_FILENO))
 		channel_close(&r->ch[RELAY_IN], 0);
+	for (int i = 0; i < RELAY_CHANNELS; i++)
+		if (pipes[i] < 0)
+			channel_close(&r->ch[i], 0);
+}
+
+int
+relay_open_terminal(struct relay *r, int master, struct buf *capture)
+{
+	/* A second one for the direction in: one that closes early must not hang up the other. */
+	int in = fcntl(master, F_DUPFD_CLOEXEC, 3);
+	if (in < 0)
+		return -errno;
+	(void)fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK); /* both: they share it */
+	*r = (struct relay){.limit = -1};
+	channel_init(&r->ch[RELAY_IN], STDIN_FILENO, in);
+	channel_init(&r->ch[RELAY_OUT], master, STDOUT_FILENO);
+	r->ch[RELAY_IN].own_out = r->ch[RELAY_OUT].own_in = true;
+	r->ch[RELAY_IN].splice = r->ch[RELAY_OUT].splice = false;
+	r->ch[RELAY_IN].to_terminal = true;
+	r->ch[RELAY_OUT].capture = capture;
+	channel_init(&r->ch[RELAY_ERR], -1, -1);
+	channel_close(&r->ch[RELAY_ERR], 0);
+	return 0;
 }
 
 void
@@ -73,15 +96,16 @@ relay_done(struct relay *r)
 }
 
 int
-relay_filter_terminals(struct relay *r)
+relay_filter_terminals(struct relay *r, enum ttyfilter_mode mode)
 {
 	for (int i = RELAY_OUT; i <= RELAY_ERR; i++) {
 		struct channel *ch = &r->ch[i];
-		if (ch->capture != NULL || isatty(ch->out) != 1)
+		if (ch->state == CHANNEL_CLOSED || ch->capture != NULL || isatty(ch->out) != 1)
 			continue;
 		ch->filter = calloc(1, sizeof(*ch->filter));
 		if (ch->filter == NULL)
 			return -ENOMEM;
+		ch->filter->mode = (uint8_t)mode;
 		ch->splice = false;
 	}
 	return 0;
@@ -130,7 +154,23 @@ flush_pending(struct channel *ch)
 		ch->pending -= (size_t)n;
 		ch->pending_at += (size_t)n;
 	}
-	ch->state = CHANNEL_READ;
+	if (ch->ends)
+		channel_close(ch, 0);
+	else
+		ch->state = CHANNEL_READ;
+}
+
+/* End of file for a program at a terminal is a character that its line discipline takes (termios(3),
+ * VEOF): the first one may only end a line that was begun. */
+static void
+type_end(struct channel *ch)
+{
+	bool begun = ch->last != 0 && ch->last != '\n';
+	memset(ch->buffer, 4, 2);
+	ch->pending_at = 0;
+	ch->pending = begun ? 2 : 1;
+	ch->ends = true;
+	flush_pending(ch);
 }
 
 static void
@@ -145,11 +185,16 @@ copy_once(struct channel *ch, size_t max)
 	ssize_t n = read(ch->in, at, MIN(max, (size_t)CHUNK - sizeof(ch->filter->held)));
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
+	if (n == 0 && ch->to_terminal) {
+		type_end(ch);
+		return;
+	}
 	if (n <= 0) {
 		channel_close(
 		    ch, n < 0 && errno != EIO ? -errno : 0); /* EIO: the terminal hung up */
 		return;
 	}
+	ch->last = at[n - 1];
 	ch->count += (uint64_t)n;
 	if (ch->capture != NULL) {
 		if (buf_add(ch->capture, at, (size_t)n) < 0)
@@ -223,7 +268,8 @@ relay_prepare(struct relay *r, struct pollfd fds[RELAY_POLL_FDS])
 			fds[2 * i] = (struct pollfd){.fd = ch->in, .events = POLLIN};
 		if (ch->state == CHANNEL_WRITE)
 			fds[2 * i + 1] = (struct pollfd){.fd = ch->out, .events = POLLOUT};
-		else if (i == RELAY_IN) /* learns when the command closes its input */
+		else if (i == RELAY_IN &&
+		    !ch->to_terminal) /* learns when the command closes its input */
 			fds[2 * i + 1] = (struct pollfd){.fd = ch->out, .events = 0};
 	}
 }
@@ -252,7 +298,7 @@ relay_step(struct relay *r, const struct pollfd fds[RELAY_POLL_FDS])
 		if (ch->state == CHANNEL_CLOSED || events == 0)
 			continue;
 		moved = true;
-		if (i == RELAY_IN && (fds[1].revents & (POLLERR | POLLNVAL)) != 0) {
+		if (i == RELAY_IN && (fds[1].revents & (POLLERR | POLLNVAL | POLLHUP)) != 0) {
 			channel_close(ch, 0); /* nobody reads: no reason to end the run */
 			continue;
 		}

@@ -32,6 +32,9 @@ struct channel {
 	size_t pending, pending_at; /* bytes in buffer that are not written yet */
 	uint64_t count;             /* bytes that passed */
 	int error;                  /* why it closed early: -EPIPE, …; 0 at end of file */
+	bool to_terminal;           /* `out` is a terminal's master: end of file is typed */
+	uint8_t last;               /* the last byte that passed, or 0 */
+	bool ends;                  /* nothing comes after what is pending */
 };
 
 struct relay {
@@ -41,11 +44,14 @@ struct relay {
 };
 
 /* Streams 0, 1, 2 of the caller against the sandbox's ends PIPES (taken): the write end of its input,
- * the read ends of its outputs. With CAPTURE (two buffers, borrowed) outputs go there. */
+ * the read ends of its outputs; a stream without one (-1) is closed. With CAPTURE (two buffers, borrowed) outputs go there. */
 void relay_init(struct relay *r, const int pipes[RELAY_CHANNELS], struct buf *capture);
 void relay_done(struct relay *r);
+/* Instead of relay_init, as soon as there is one: streams 0 and 1 of the caller against the terminal whose
+ * MASTER (taken) is ours. 0 or -errno. */
+int relay_open_terminal(struct relay *r, int master, struct buf *capture) MUST_CHECK;
 /* Filters what goes to a terminal; allocates only where an output is one. 0 or -ENOMEM. */
-int relay_filter_terminals(struct relay *r) MUST_CHECK;
+int relay_filter_terminals(struct relay *r, enum ttyfilter_mode mode) MUST_CHECK;
 /* Fills FDS with what to wait for (fd -1 where nothing). */
 void relay_prepare(struct relay *r, struct pollfd fds[RELAY_POLL_FDS]);
 /* Moves what poll found ready. Returns whether anything was. */

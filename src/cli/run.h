@@ -1,5 +1,7 @@
-/* `ringfence run`: its options, and what came of it. run.c parses and orchestrates; session.c holds the
- * conversation; outcome.c tells the person or program; staged.c deals with the workspace. */
+/* A command that is run, in a sandbox of its own (`run`) or in one that lives (`sandbox exec`): its
+ * options, and what came of it. run.c and sandbox_exec.c parse and orchestrate; request.c has what they
+ * share; session.c holds the conversation; outcome.c tells the person or program; staged.c deals with the
+ * workspace. */
 #pragma once
 
 #include <stdbool.h>
@@ -19,7 +21,9 @@ struct run_options {
 	const char *receipt; /* file, or "-" */
 	char *workspace;     /* owned: absolute path */
 	enum workspace_mode mode;
-	bool commit, discard, diff, json, timing, quiet, raw, no_wait;
+	bool commit, discard, diff, json, timing, quiet, raw, no_wait, tty;
+	bool detach;         /* exec: it outlives us */
+	const char *sandbox; /* exec: the sandbox, as it was named; NULL: a run */
 	struct json *env;    /* owned */
 	struct json *limits; /* owned; NULL without --memory and the like */
 	char **argv;         /* borrowed */
@@ -57,8 +61,6 @@ struct run_result {
 	    *workspace_state; /* "committed", "not applied", "discarded", "unchanged", or NULL */
 };
 
-/* {"name"} or {"file"}, as the messages carry a policy; owned. */
-struct json *run_policy(const struct run_options *o);
 /* Sends the request and serves the run until it ended. 0; or -errno and ERR when the run could not
  * even be asked for. C is the conversation; it may be replaced by a new one. */
 int session_run(const struct run_options *o, struct connection *c, struct run_result *ret,
@@ -78,6 +80,8 @@ int outcome_json(const struct run_options *o, const struct run_result *result);
 /* --receipt. 0 or -errno with ERR. */
 int outcome_receipt(const struct run_options *o, const struct run_result *result, struct error *err)
     MUST_CHECK;
+/* Frees what RESULT owns. */
+void outcome_done(struct run_result *result);
 /* One line on standard error for MSG_HELD. */
 void outcome_held(const struct json *held);
 

@@ -36,7 +36,7 @@ void say_add_ns(struct buf *out, int64_t ns);
 bool say_colours(int fd);
 
 /* A table: columns are as wide as their widest cell. */
-#define TABLE_COLUMNS 8
+#define TABLE_COLUMNS 10
 struct table {
 	size_t columns;
 	size_t n_cells;

@@ -1,4 +1,4 @@
-/* The conversation of one run, as the caller's side sees it:
+/* The conversation of one command, as the caller's side sees it: a run, or a command in a session:
  *
  *   ASKED ─MSG_HELD→ HELD ─┐
  *     ├──────MSG_STARTED───┴→ RUNNING ─MSG_DONE→ ENDED (outputs drain, then done)
@@ -9,7 +9,11 @@
  * RUNNING  streams move, signals are forwarded; a second interrupt within two seconds ends the sandbox
  * ENDED    the command is gone; what it wrote before is in the pipes and is still delivered
  *
- * If this process dies, the conversation ends, and the supervisor destroys the sandbox. */
+ * With `-t` the streams are one terminal, whose master comes with MSG_STARTED. The caller's own is raw from
+ * then until the end: Ctrl-C and Ctrl-Z are the program's.
+ *
+ * If this process dies, the conversation ends, and the supervisor destroys the sandbox; of a session, only
+ * the command. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -22,8 +26,11 @@
 #include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/relay.h"
+#include "cli/request.h"
 #include "cli/run.h"
+#include "cli/sandbox.h"
 #include "cli/say.h"
+#include "cli/terminal.h"
 #include "ipc/messages.h"
 #include "ipc/msg.h"
 
@@ -40,6 +47,7 @@ struct session {
 	struct connection *c;
 	struct run_result *result;
 	struct relay relay;
+	struct terminal terminal;
 	enum phase phase;
 	int handed[3]; /* the sandbox's ends of the pipes, until the supervisor has answered */
 	int signals;   /* signalfd */
@@ -47,60 +55,30 @@ struct session {
 	bool said_anything;     /* something beyond the request was sent */
 	bool stopped;           /* MSG_STOP was sent */
 	unsigned retries;
+	bool resolved;                  /* the sandbox's name was looked up */
+	char sandbox[SANDBOX_NAME_MAX]; /* what it turned out to be; "" before */
 	bool lost;    /* the supervisor is gone: the dying sandbox must not hear "no more input" */
 	bool abandon; /* leave now, whatever is still to come */
 };
 
 /* ---- asking ---- */
 
-struct json *
-run_policy(const struct run_options *o)
-{
-	struct json *policy = json_new_object();
-	const char *name = o->policy;
-	if (name == NULL)
-		name = o->mode == WORKSPACE_NONE ? "isolated" : "workspace";
-	(void)json_set_str(policy, o->policy_fd >= 0 ? "file" : "name", name);
-	return policy;
-}
-
-static struct json *
-request_body(const struct run_options *o)
-{
-	struct json *body = json_new_object(), *argv = json_new_array();
-	for (int i = 0; i < o->argc; i++)
-		(void)json_push(argv, json_new_string(o->argv[i]));
-	(void)json_set(body, "argv", argv);
-	(void)json_set(body, "env", o->env == NULL ? json_new_object() : json_copy(o->env));
-	(void)json_set(body, "policy", run_policy(o));
-	(void)json_set_bool(body, "timing", o->timing);
-	if (o->cwd != NULL)
-		(void)json_set_str(body, "cwd", o->cwd);
-	if (o->task != NULL)
-		(void)json_set_str(body, "task", o->task);
-	if (o->limits != NULL)
-		(void)json_set(body, "limits", json_copy(o->limits));
-	if (o->mode != WORKSPACE_NONE) {
-		struct json *workspace = json_new_object();
-		(void)json_set_str(workspace, "path", o->workspace);
-		(void)json_set_str(
-		    workspace, "mode", o->mode == WORKSPACE_STAGED ? "staged" : "direct");
-		(void)json_set(body, "workspace", workspace);
-	}
-	return body;
-}
-
 static int
 send_request(struct session *s, struct error *err)
 {
-	_cleanup_json_ struct json *body = request_body(s->o);
-	int fds[5] = {s->handed[0], s->handed[1], s->handed[2], -1, -1};
-	unsigned n = 3;
+	_cleanup_json_ struct json *body = request_command(s->o);
+	int fds[5];
+	unsigned n = 0;
+	if (s->sandbox[0] != 0)
+		(void)json_set_str(body, "sandbox", s->sandbox);
+	for (int i = 0; i < 3 && !s->o->tty; i++)
+		fds[n++] = s->handed[i];
 	if (s->o->policy_fd >= 0)
 		fds[n++] = s->o->policy_fd;
 	if (s->o->workspace_fd >= 0)
 		fds[n++] = s->o->workspace_fd;
-	int r = msg_send(s->c->fd, MSG_RUN, 1, body, fds, n);
+	uint16_t type = s->o->sandbox != NULL ? MSG_SESSION_EXEC : MSG_RUN;
+	int r = msg_send(s->c->fd, type, 1, body, fds, n);
 	if (r == -EMSGSIZE)
 		return error_set(err, E2BIG, "request_too_large",
 		    "the command line and its environment are too long (at most %d KiB)",
@@ -109,6 +87,13 @@ send_request(struct session *s, struct error *err)
 		return error_set_errno(err, -r, "supervisor_lost", "cannot reach rf-supervisor");
 	s->result->at_ns[STEP_SENT] = clock_monotonic_ns();
 	return r;
+}
+
+/* A sandbox that lives is where its supervisor is: another one has none. */
+static enum connect_mode
+mode_of(const struct session *s)
+{
+	return s->o->sandbox != NULL ? CONNECT_JOIN : CONNECT_START;
 }
 
 /* Asks; a supervisor that was just leaving never read the request, so asking again runs nothing twice. */
@@ -120,7 +105,7 @@ ask(struct session *s, struct error *err)
 		if (r != -EPIPE && r != -ECONNRESET)
 			return r;
 		connect_done(s->c);
-		r = connect_supervisor(CONNECT_START, s->c, err);
+		r = connect_supervisor(mode_of(s), s->c, err);
 		if (r < 0)
 			return r;
 	}
@@ -128,22 +113,26 @@ ask(struct session *s, struct error *err)
 	    err, EPIPE, "supervisor_lost", "rf-supervisor leaves as soon as it is asked");
 }
 
+/* What outlives us has nobody to talk to. */
+static int
+open_nothing(struct session *s, struct error *err)
+{
+	for (int i = 0; i < 3; i++) {
+		s->handed[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
+		if (s->handed[i] < 0)
+			return error_set_errno(err, errno, "no_pipe", "/dev/null");
+	}
+	return 0;
+}
+
+/* The three pipes: the sandbox's ends into s->handed, ours into OURS. On failure the caller closes both. */
 static int
 make_pipes(struct session *s, int ours[3], struct error *err)
 {
-	for (int i = 0; i < 3; i++)
-		ours[i] = s->handed[i] = -1;
 	for (int i = 0; i < 3; i++) {
 		int pair[2];
-		if (pipe2(pair, O_CLOEXEC) < 0) {
-			int saved = errno;
-			for (int k = 0; k < i; k++) {
-				(void)close(ours[k]);
-				(void)close(s->handed[k]);
-				s->handed[k] = -1;
-			}
-			return error_set_errno(err, saved, "no_pipe", "cannot make a pipe");
-		}
+		if (pipe2(pair, O_CLOEXEC) < 0)
+			return error_set_errno(err, errno, "no_pipe", "cannot make a pipe");
 		ours[i] = pair[i == 0 ? 1 : 0];
 		s->handed[i] = pair[i == 0 ? 0 : 1];
 	}
@@ -203,10 +192,50 @@ on_held(struct session *s, struct msg *m)
 	}
 }
 
+/* The terminal's master came: from now on what the caller types is for the program. */
+static int
+begin_terminal(struct session *s, struct msg *m)
+{
+	struct winsize size;
+	int master = msg_take_fd(m, 0);
+	if (master < 0)
+		return -EPROTO;
+	int r = relay_open_terminal(&s->relay, master, s->o->json ? &s->result->captured[0] : NULL);
+	if (r < 0) {
+		(void)close(master);
+		return r;
+	}
+	if (!s->o->raw && relay_filter_terminals(&s->relay, TTYFILTER_PROGRAM) < 0)
+		return -ENOMEM;
+	terminal_size(&size); /* it may have changed meanwhile */
+	(void)ioctl(s->relay.ch[RELAY_OUT].in, TIOCSWINSZ, &size);
+	terminal_enter(&s->terminal);
+	return 0;
+}
+
+/* The program is gone: what it made of the caller's terminal is undone. */
+static void
+end_terminal(struct session *s)
+{
+	const struct ttyfilter *filter = s->relay.ch[RELAY_OUT].filter;
+	uint8_t reset[TTYFILTER_RESET_MAX];
+	if (filter != NULL && s->o->tty)
+		terminal_write(reset, ttyfilter_reset(filter, reset));
+	terminal_leave(&s->terminal);
+}
+
 static void
 on_started(struct session *s, struct msg *m)
 {
 	struct run_result *result = s->result;
+	int r = s->o->tty ? begin_terminal(s, m) : 0;
+	if (r < 0) {
+		struct error err = {0};
+		error_set_errno(&err, -r, "protocol", "cannot serve the terminal");
+		end_with_error(s, &err);
+		s->abandon = true;
+		return;
+	}
 	json_free(result->started);
 	result->started = TAKE_PTR(m->body);
 	result->at_ns[STEP_STARTED] = clock_monotonic_ns();
@@ -215,6 +244,7 @@ on_started(struct session *s, struct msg *m)
 		for (int i = 0; i < 2; i++)
 			result->captured[i].limit = (size_t)s->relay.limit;
 	s->phase = RUNNING;
+	s->abandon = s->o->detach; /* it goes on without us */
 }
 
 static void
@@ -281,10 +311,19 @@ on_signal(struct session *s, int signal)
 {
 	bool ends = signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT;
 	if (signal == SIGTSTP) {
-		/* The sandbox has no terminal: its command stops by SIGSTOP, and we by ourselves. */
+		/* The sandbox has no terminal, or one of its own: its command stops by SIGSTOP, and we by
+		 * ourselves. */
 		if (s->phase == RUNNING)
 			say_to_supervisor(s, MSG_SIGNAL, "signal", json_new_int(SIGSTOP));
+		terminal_leave(&s->terminal);
 		(void)kill(getpid(), SIGSTOP);
+		if (s->phase == RUNNING && s->o->tty)
+			terminal_enter(&s->terminal);
+	} else if (signal == SIGWINCH && s->o->tty) {
+		struct winsize size;
+		terminal_size(&size);
+		if (s->phase == RUNNING)
+			(void)ioctl(s->relay.ch[RELAY_OUT].in, TIOCSWINSZ, &size);
 	} else if (s->phase == ENDED || (ends && s->phase != RUNNING)) {
 		if (ends)
 			leave(s, signal);
@@ -310,7 +349,7 @@ static int
 ask_again(struct session *s, struct error *err)
 {
 	connect_done(s->c);
-	int r = connect_supervisor(CONNECT_START, s->c, err);
+	int r = connect_supervisor(mode_of(s), s->c, err);
 	return r < 0 ? r : ask(s, err);
 }
 
@@ -343,12 +382,38 @@ try_later(struct session *s)
 	return true;
 }
 
+/* Whether the request named no sandbox that the supervisor knows, and a prefix is still to be tried. */
+static bool
+is_unknown_sandbox(const struct session *s, const struct msg *m)
+{
+	struct error err = {0};
+	if (m->type != MSG_ERROR || s->phase != ASKED || s->o->sandbox == NULL || s->resolved)
+		return false;
+	msg_error_read(m->body, &err);
+	return sandbox_is_unknown(&err);
+}
+
+/* Asks again for the sandbox that was meant. Whether it did, or ended the session with the reason. */
+static bool
+look_up(struct session *s)
+{
+	struct error err = {0};
+	s->resolved = true;
+	if (sandbox_resolve(s->c->fd, s->o->sandbox, s->sandbox, &err) < 0 || ask(s, &err) < 0) {
+		end_with_error(s, &err);
+		s->abandon = true;
+	}
+	return true;
+}
+
 static void
 on_message(struct session *s, struct msg *m)
 {
 	struct error err = {0};
 	connect_settled(s->c);
 	if (is_turned_away(s, m) && try_later(s))
+		return;
+	if (is_unknown_sandbox(s, m) && look_up(s))
 		return;
 	close_handed(s);
 	if (m->type == MSG_HELD && s->phase <= HELD) {
@@ -412,6 +477,8 @@ after_streams(struct session *s)
 		s->result->output_limit = true;
 		stop(s, "output");
 	}
+	if (s->o->tty && out->state == CHANNEL_CLOSED)
+		terminal_leave(&s->terminal); /* nothing of the program's is there to take a key */
 	if (out->state == CHANNEL_CLOSED && out->error != 0 && !s->result->broken_pipe &&
 	    s->result->error.code[0] == 0) {
 		if (out->error == -EPIPE)
@@ -465,15 +532,16 @@ int
 session_run(
     const struct run_options *o, struct connection *c, struct run_result *ret, struct error *err)
 {
-	struct session s = {.o = o, .c = c, .result = ret, .signals = -1};
-	int ours[3];
-	int r = make_pipes(&s, ours, err);
-	if (r < 0)
-		return r;
+	struct session s = {.o = o, .c = c, .result = ret, .signals = -1, .handed = {-1, -1, -1}};
+	int ours[3] = {-1, -1, -1}, r = 0;
 	buf_init(&ret->captured[0], CAPTURE_MAX);
 	buf_init(&ret->captured[1], CAPTURE_MAX);
+	if (o->detach)
+		r = open_nothing(&s, err);
+	else if (!o->tty)
+		r = make_pipes(&s, ours, err);
 	relay_init(&s.relay, ours, o->json ? ret->captured : NULL);
-	if (!o->raw && relay_filter_terminals(&s.relay) < 0)
+	if (r == 0 && !o->raw && relay_filter_terminals(&s.relay, TTYFILTER_TEXT) < 0)
 		r = error_set(err, ENOMEM, "no_memory", "out of memory");
 	if (r == 0 && (s.signals = open_signals()) < 0)
 		r = error_set_errno(err, -s.signals, "no_signals", "signalfd");
@@ -484,6 +552,7 @@ session_run(
 	ret->output[0] = s.relay.ch[RELAY_OUT].count;
 	ret->output[1] = s.relay.ch[RELAY_ERR].count;
 	ret->at_ns[STEP_DRAINED] = clock_monotonic_ns();
+	end_terminal(&s);
 	relay_done(&s.relay);
 	close_handed(&s);
 	cleanup_close(&s.signals);
