@@ -12,7 +12,7 @@
 
 #include "prove/attacks/attacks.h"
 
-#define CHANGE "ringfence-was-here"
+#define CHANGE "was-here"
 
 static enum attack_result
 read_file(const struct fixtures *f)
