@@ -15,6 +15,7 @@
 #include "sandbox/plan.h"
 #include "sys/landlock.h"
 #include "sys/seccomp.h"
+#include "sys/status.h"
 
 #define FILTER_MAX 2048
 #define RULES_MAX 2048
@@ -58,6 +59,22 @@ add_view_rules(struct landlock_path *paths, size_t n, const struct json *view)
 	return n;
 }
 
+#define SCOPES (LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL)
+
+static void
+note_rules(int abi, size_t n, struct json *evidence)
+{
+	struct json *rights = json_new_object();
+	char text[24];
+	(void)snprintf(text, sizeof(text), "%#llx", (unsigned long long)landlock_handled(abi));
+	(void)json_set_str(rights, "handled_fs", text);
+	(void)snprintf(
+	    text, sizeof(text), "%#llx", (unsigned long long)landlock_scoped(abi, SCOPES));
+	(void)json_set_str(rights, "scoped", text);
+	(void)json_set(evidence, "landlock_rights", rights);
+	(void)json_set_int(evidence, "landlock_rules", (int64_t)n);
+}
+
 /* The rules for VIEW as a descriptor; -EOPNOTSUPP where there is no Landlock, which is noted. */
 static int
 make_rules(const struct json *view, struct json *evidence, struct error *err)
@@ -70,12 +87,11 @@ make_rules(const struct json *view, struct json *evidence, struct error *err)
 		paths[n++] = (struct landlock_path){-1, writable[i], WRITABLE | execute};
 	n = add_view_rules(paths, n, view);
 	int abi = 0;
-	int rules =
-	    landlock_rules(paths, n, /* net= */ 0, LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL, &abi, err);
+	int rules = landlock_rules(paths, n, /* net= */ 0, SCOPES, &abi, err);
 	/* Without Landlock it is not our decision: the receipt says so, and the policy's floor decides. */
 	(void)json_set_int(evidence, "landlock_abi", abi);
 	if (rules >= 0)
-		(void)json_set_int(evidence, "landlock_rules", (int64_t)n);
+		note_rules(abi, n, evidence);
 	return rules;
 }
 
@@ -115,8 +131,7 @@ locks_landlock_rules(
 		return 0;
 	if (rules < 0)
 		return rules;
-	int r = landlock_restrict(
-	    &everything, 1, /* net= */ 0, LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL, NULL, err);
+	int r = landlock_restrict(&everything, 1, /* net= */ 0, SCOPES, NULL, err);
 	if (r < 0)
 		(void)close(rules);
 	else
@@ -244,43 +259,53 @@ load_filter(int filter_fd, const struct json *filters, const char *name)
 	return seccomp_install(code, (unsigned short)length);
 }
 
+static bool
+all_are(const unsigned ids[4], unsigned id)
+{
+	return ids[0] == id && ids[1] == id && ids[2] == id && ids[3] == id;
+}
+
+static void
+note_status(const struct status *s, struct json *evidence)
+{
+	struct json *sets = json_new_object();
+	for (int i = 0; i < STATUS_CAPS; i++) {
+		char text[20];
+		(void)snprintf(text, sizeof(text), "%016llx", (unsigned long long)s->caps[i]);
+		(void)json_set_str(sets, status_caps_names[i], text);
+	}
+	(void)json_set(evidence, "capability_sets", sets);
+	(void)json_set_str(evidence, "capabilities", "none");
+	(void)json_set_int(evidence, "no_new_privs", s->no_new_privs);
+	(void)json_set_int(evidence, "seccomp_mode", s->seccomp_mode);
+	if (s->seccomp_filters >= 0)
+		(void)json_set_int(evidence, "seccomp_filters", s->seccomp_filters);
+	(void)json_set_int(evidence, "uid", s->uid[0]);
+	(void)json_set_int(evidence, "gid", s->gid[0]);
+	(void)json_set_int(evidence, "groups", s->groups);
+}
+
 /* Everything here is the kernel's own answer. */
 static int
 read_back(uid_t uid, gid_t gid, struct json *evidence, struct error *err)
 {
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct caps[2] = {0};
-	uid_t ruid, euid, suid;
-	gid_t rgid, egid, sgid;
-	(void)syscall(SYS_capget, &header, caps);
-	uint32_t any = 0;
-	for (int i = 0; i < 2; i++)
-		any |= caps[i].effective | caps[i].permitted | caps[i].inheritable;
-	int bounding = 0;
-	for (int cap = 0; cap < 64 && bounding == 0; cap++) {
-		int r = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
-		if (r < 0)
-			break;
-		bounding = r;
-	}
-	int no_new_privs = prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0);
-	int mode = prctl(PR_GET_SECCOMP, 0, 0, 0, 0);
-	(void)getresuid(&ruid, &euid, &suid);
-	(void)getresgid(&rgid, &egid, &sgid);
-	bool ids =
-	    ruid == uid && euid == uid && suid == uid && rgid == gid && egid == gid && sgid == gid;
-	if (any != 0 || bounding != 0 || no_new_privs != 1 || mode != SECCOMP_MODE_FILTER || !ids)
+	struct status s;
+	int r = status_read(&s);
+	if (r < 0)
+		return error_set_errno(err, -r, "locks_unknown",
+		    "what the kernel says of the command's process cannot be read");
+	uint64_t caps = 0;
+	for (int i = 0; i < STATUS_CAPS; i++)
+		caps |= s.caps[i];
+	bool ids = all_are(s.uid, uid) && all_are(s.gid, gid);
+	if (caps != 0 || s.no_new_privs != 1 || s.seccomp_mode != SECCOMP_MODE_FILTER || !ids)
 		return error_set(err, EPERM, "locks_incomplete",
 		    "a lock did not engage: capabilities %s, no_new_privs %d, seccomp mode %d, ids "
 		    "%s",
-		    any != 0 || bounding != 0 ? "remain" : "none", no_new_privs, mode,
+		    caps != 0 ? "remain" : "none", s.no_new_privs, s.seccomp_mode,
 		    ids ? "right" : "wrong");
-	if (evidence == NULL)
-		return 0;
-	(void)json_set_str(evidence, "capabilities", "none");
-	(void)json_set_int(evidence, "no_new_privs", no_new_privs);
-	(void)json_set_int(evidence, "seccomp_mode", mode);
-	(void)json_set_int(evidence, "uid", uid);
+	if (evidence != NULL)
+		note_status(&s, evidence);
 	return 0;
 }
 

@@ -30,6 +30,7 @@
 #include "supervisor/profile.h"
 #include "supervisor/pool.h"
 #include "supervisor/supervisor.h"
+#include "sys/notify.h"
 
 #define IDLE_MS_DEFAULT 30000
 #define SWEEP_MS 1000
@@ -229,6 +230,7 @@ main(int argc, char **argv)
 	log_program("rf-supervisor");
 	umask(022);
 	reset_signals();
+	notify_keep();
 	int first =
 	    fstat(SPAWN_SUPERVISOR, &st) == 0 && S_ISSOCK(st.st_mode) ? SPAWN_SUPERVISOR : -1;
 	if (first >= 0)
@@ -244,7 +246,9 @@ main(int argc, char **argv)
 	if (loop_timer(s.loop, SWEEP_MS / 20, on_sweep, &s, &s.sweep) < 0)
 		return refuse_start(-1, &err);
 	clients_consider_idle(&s);
+	(void)notify_manager("READY=1");
 	int code = loop_run(s.loop);
+	(void)notify_manager("STOPPING=1");
 	leave(&s);
 	return code < 0 ? 1 : code;
 }

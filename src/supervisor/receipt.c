@@ -187,6 +187,7 @@ add_shape(struct json *receipt, const struct sandbox *sandbox, const struct json
 	(void)json_set_int(ids, "uid", json_get_int(evidence, "uid", -1));
 	(void)json_set_int(ids, "gid", json_get_int(evidence, "gid", sandbox->inner_gid));
 	(void)json_set_int(ids, "host_uid", sandbox->command_uid);
+	(void)json_set_int(ids, "groups", json_get_int(evidence, "groups", 0));
 	(void)json_set_str(ids, "evidence", "kernel");
 	(void)json_set(receipt, "ids", ids);
 	const struct json *sets = json_get(evidence, "capability_sets");

@@ -37,10 +37,10 @@ landlock_abi(void)
 	return abi < 0 ? 0 : (int)abi;
 }
 
-static uint64_t
-known_fs_rights(int abi)
+uint64_t
+landlock_handled(int abi)
 {
-	uint64_t rights = LL_REFER - 1; /* all of ABI 1 */
+	uint64_t rights = abi > 0 ? LL_REFER - 1 : 0; /* all of ABI 1 */
 	if (abi >= 2)
 		rights |= LL_REFER;
 	if (abi >= 3)
@@ -48,6 +48,12 @@ known_fs_rights(int abi)
 	if (abi >= 5)
 		rights |= LL_IOCTL_DEV;
 	return rights;
+}
+
+uint64_t
+landlock_scoped(int abi, uint64_t scope)
+{
+	return abi >= 6 ? scope & (LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL) : 0;
 }
 
 static size_t
@@ -97,9 +103,9 @@ landlock_rules(const struct landlock_path *paths, size_t n_paths, uint64_t net, 
 		return -EOPNOTSUPP;
 	}
 	struct ruleset_attr attr = {
-	    .handled_access_fs = known_fs_rights(abi),
+	    .handled_access_fs = landlock_handled(abi),
 	    .handled_access_net = abi >= 4 ? net & (LL_NET_BIND | LL_NET_CONNECT) : 0,
-	    .scoped = abi >= 6 ? scope & (LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL) : 0,
+	    .scoped = landlock_scoped(abi, scope),
 	};
 	_cleanup_close_ int ruleset =
 	    (int)syscall(NR_LANDLOCK_CREATE_RULESET, &attr, attr_size(abi), 0);
@@ -119,7 +125,7 @@ landlock_rules(const struct landlock_path *paths, size_t n_paths, uint64_t net, 
 int
 landlock_add(int rules, const struct landlock_path *path, struct error *err)
 {
-	return add_path(rules, path, known_fs_rights(landlock_abi()), err);
+	return add_path(rules, path, landlock_handled(landlock_abi()), err);
 }
 
 int

@@ -44,6 +44,9 @@ struct landlock_path {
 
 /* The kernel's ABI version, 0 if Landlock is absent or disabled. */
 int landlock_abi(void);
+/* The file rights that a domain of this ABI handles, and which of SCOPE it holds. */
+uint64_t landlock_handled(int abi);
+uint64_t landlock_scoped(int abi, uint64_t scope);
 
 /* Restricts this thread to PATHS: every right the ABI knows is handled and denied elsewhere. NET is
  * what TCP rights to handle (none are then granted), SCOPE which scopes; unknown to the ABI: skipped.
