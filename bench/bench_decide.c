@@ -253,6 +253,9 @@ activate(const struct bench *b, struct arbiter *a)
 	if (msg_recv(a->ledger, 0, &m) != 1)
 		die("ledger");
 	msg_done(&m);
+	if (msg_recv(a->supervisor, 0, &m) != 1 || m.type != MSG_POLICY_CHANGED)
+		die("policy changed");
+	msg_done(&m);
 }
 
 /* POLICY_FD is sent along with each proposal, or -1: the policy is active. */
@@ -308,6 +311,61 @@ measure_bare(size_t rounds)
 	(void)close(pair[0]);
 	(void)waitpid(pid, NULL, 0);
 	report("bare packets there and back", ns, rounds);
+	free(ns);
+}
+
+/* What a ready sandbox waits for: from the proposal to the leave to perform. CLAIM in one step, or the
+ * verdict first and then the claim. */
+static void
+measure_claim(const struct bench *b, const struct json *action, size_t rounds, bool one_step)
+{
+	struct arbiter a;
+	_cleanup_json_ struct json *body = proposal(action, "name", "bench");
+	_cleanup_json_ struct json *ack = json_new_object();
+	int64_t *ns = calloc(rounds, sizeof(*ns));
+	struct msg m;
+	if (ns == NULL)
+		die("memory");
+	(void)json_set_bool(body, "claim", one_step);
+	arbiter_start(b, &a);
+	activate(b, &a);
+	for (size_t i = 0; i < rounds + 100; i++) {
+		int64_t start = clock_monotonic_ns();
+		_cleanup_json_ struct json *verdict = NULL;
+		_cleanup_json_ struct json *claim = json_new_object();
+		if (msg_send(a.supervisor, MSG_PROPOSE, 1, body, NULL, 0) < 0)
+			die("send");
+		if (!one_step) {
+			if (msg_recv(a.supervisor, 0, &m) != 1 || m.type != MSG_VERDICT)
+				die("verdict");
+			(void)json_set_str(
+			    claim, "action_id", json_get_str(m.body, "action_id", ""));
+			msg_done(&m);
+			if (msg_send(a.supervisor, MSG_CLAIM, 2, claim, NULL, 0) < 0)
+				die("claim");
+		}
+		if (msg_recv(a.ledger, 0, &m) != 1 ||
+		    msg_send(a.ledger, MSG_APPENDED, m.serial, ack, NULL, 0) < 0)
+			die("ledger");
+		msg_done(&m);
+		if (msg_recv(a.supervisor, 0, &m) != 1 ||
+		    m.type != (one_step ? MSG_VERDICT : MSG_CLAIMED))
+			die("claimed");
+		ns[i < 100 ? 0 : i - 100] = clock_monotonic_ns() - start;
+		(void)json_set_str(claim, "action_id", json_get_str(m.body, "action_id", ""));
+		(void)json_set_str(claim, "state", "succeeded");
+		msg_done(&m);
+		if (msg_send(a.supervisor, MSG_SETTLE, 0, claim, NULL, 0) < 0)
+			die("settle");
+		for (int k = 0; k < 2; k++) { /* claimed, settled */
+			if (msg_recv(a.ledger, 0, &m) != 1)
+				die("ledger");
+			msg_done(&m);
+		}
+	}
+	report(one_step ? "propose to claimed, in one step" : "propose to claimed, in two steps",
+	    ns, rounds);
+	arbiter_stop(&a);
 	free(ns);
 }
 
@@ -402,6 +460,8 @@ main(int argc, char **argv)
 		measure_bare(MAX(rounds, (size_t)1));
 		measure_socket(&b, action, MAX(rounds, (size_t)1), -1);
 		measure_socket(&b, action, MAX(rounds, (size_t)1), b.policy_fd);
+		measure_claim(&b, action, MAX(rounds, (size_t)1), /* one_step= */ false);
+		measure_claim(&b, action, MAX(rounds, (size_t)1), /* one_step= */ true);
 	}
 	pin(false);
 	measure_start(&b);
