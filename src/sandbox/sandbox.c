@@ -166,12 +166,12 @@ sandbox_host_resolve(struct sandbox_host *host, const struct json *config, const
 /* ---- spawn ---- */
 
 static int
-choose_ids(struct sandbox *sandbox, struct error *err)
+choose_ids(struct sandbox *sandbox, int64_t user, struct error *err)
 {
 	if (sandbox->host->rootless) {
-		sandbox->init_uid = sandbox->command_uid = sandbox->inner_init_uid =
-		    sandbox->inner_uid = getuid();
-		sandbox->inner_init_gid = sandbox->inner_gid = getgid();
+		sandbox->init_uid = sandbox->command_uid = getuid();
+		sandbox->inner_init_uid = sandbox->inner_uid = user < 0 ? getuid() : (uid_t)user;
+		sandbox->inner_init_gid = sandbox->inner_gid = user < 0 ? getgid() : (gid_t)user;
 		return 0;
 	}
 	uid_t pair;
@@ -180,8 +180,8 @@ choose_ids(struct sandbox *sandbox, struct error *err)
 		return r;
 	sandbox->command_uid = pair;
 	sandbox->init_uid = pair + 1;
-	sandbox->inner_uid = sandbox->inner_gid = PLAN_UID;
-	sandbox->inner_init_uid = sandbox->inner_init_gid = PLAN_INIT_UID;
+	sandbox->inner_uid = sandbox->inner_gid = user < 0 ? PLAN_UID : (uid_t)user;
+	sandbox->inner_init_uid = sandbox->inner_init_gid = sandbox->inner_uid + 1;
 	return 0;
 }
 
@@ -248,7 +248,7 @@ start_init(struct sandbox *sandbox, struct error *err)
 }
 
 int
-sandbox_spawn(struct sandbox_host *host, const struct json *view, const char *id,
+sandbox_spawn(struct sandbox_host *host, const struct json *view, const char *id, int64_t user,
     struct sandbox **ret, struct error *err)
 {
 	struct sandbox *sandbox = calloc(1, sizeof(*sandbox));
@@ -262,7 +262,7 @@ sandbox_spawn(struct sandbox_host *host, const struct json *view, const char *id
 	const char *image = json_get_str(sandbox->view, "image", NULL);
 	if (image != NULL)
 		sandbox->image_fd = image_hold(host->state_fd, image, err);
-	int r = image != NULL && sandbox->image_fd < 0 ? -ENOENT : choose_ids(sandbox, err);
+	int r = image != NULL && sandbox->image_fd < 0 ? -ENOENT : choose_ids(sandbox, user, err);
 	if (r == 0)
 		r = start_init(sandbox, err);
 	if (r < 0) {

@@ -80,9 +80,11 @@ struct sandbox_command {
 };
 
 /* Starts rf-init in new namespaces and maps its ids. VIEW is what its root shows (copied); NULL: the host's.
- * ID names it. 0 or -errno with ERR (which says what to do where the host denies user namespaces). */
-int sandbox_spawn(struct sandbox_host *host, const struct json *view, const char *id,
+ * ID names it. USER is what the command's id is called inside; negative: the usual one. It is a name only: whatever
+ * it says, on the host it is an id without rights, and 0 has no capability. 0 or -errno with ERR (which says what to do where the host denies user namespaces). */
+int sandbox_spawn(struct sandbox_host *host, const struct json *view, const char *id, int64_t user,
     struct sandbox **ret, struct error *err) MUST_CHECK;
+#define SANDBOX_USER_MAX 65533 /* USER's upper bound */
 /* Takes a control group, sets the limits and sends the plan. 0 or -errno with ERR. */
 int sandbox_send_plan(struct sandbox *sandbox, const struct sandbox_shape *shape, struct error *err)
     MUST_CHECK;

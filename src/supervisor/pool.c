@@ -215,11 +215,11 @@ pool_spawn(struct pool *pool, const struct json *view, const char *id, struct sa
     struct error *err)
 {
 	if (view != NULL)
-		return sandbox_spawn(pool->s->sandboxes, view, id, ret, err);
+		return sandbox_spawn(pool->s->sandboxes, view, id, -1, ret, err);
 	if (pool->spare != NULL && process_reap(pool->spare->pidfd, false, NULL) != -EAGAIN)
 		pool->spare = sandbox_free(pool->spare);
 	if (pool->spare == NULL)
-		return sandbox_spawn(pool->s->sandboxes, NULL, id, ret, err);
+		return sandbox_spawn(pool->s->sandboxes, NULL, id, -1, ret, err);
 	*ret = TAKE_PTR(pool->spare);
 	(void)snprintf((*ret)->id, sizeof((*ret)->id), "%s", id);
 	return 0;
@@ -308,7 +308,8 @@ prepare(struct pool *pool, const struct kind *kind, struct error *err)
 	prepared->config = json_copy(kind->config);
 	int r = sandbox_host_view(pool->s->sandboxes, kind->config, &view, err);
 	if (r == 0)
-		r = sandbox_spawn(pool->s->sandboxes, view, "prepared", &prepared->sandbox, err);
+		r = sandbox_spawn(
+		    pool->s->sandboxes, view, "prepared", -1, &prepared->sandbox, err);
 	struct sandbox_shape shape = {.config = prepared->config, .workspace_fd = -1};
 	if (r == 0)
 		r = sandbox_send_plan(prepared->sandbox, &shape, err);
@@ -365,7 +366,7 @@ on_refill(struct timer *timer, void *data)
 	if (kind != NULL)
 		r = prepare(pool, kind, &err); /* the next one when this is ready */
 	else if (pool->spare == NULL)
-		r = sandbox_spawn(pool->s->sandboxes, NULL, "spare", &pool->spare, &err);
+		r = sandbox_spawn(pool->s->sandboxes, NULL, "spare", -1, &pool->spare, &err);
 	if (r < 0) {
 		log_event(LOG_WARNING, "not-prepared", "message", err.message, NULL);
 		refill_in(pool, RETRY_MS);

@@ -421,7 +421,7 @@ use_prepared(struct session *session)
 {
 	char key[POOL_KEY];
 	struct error err = {0};
-	if (session->workspace_mode != NULL)
+	if (session->workspace_mode != NULL || session->user >= 0)
 		return false;
 	pool_key(session->policy_hash, session->config, key);
 	pool_want(session->s->pool, key, session->config);
@@ -474,8 +474,10 @@ build(struct session *session, const char *hash, const struct json *config)
 	if (r == 0) {
 		bool host = strcmp(json_get_str(session->config, "root", ""), "host") == 0 &&
 		    strcmp(json_get_str(session->config, "executables", ""), "listed") != 0;
-		r = pool_spawn(
-		    session->s->pool, host ? NULL : view, session->id, &session->sandbox, &err);
+		r = session->user >= 0 ? sandbox_spawn(session->s->sandboxes, view, session->id,
+					     session->user, &session->sandbox, &err)
+				       : pool_spawn(session->s->pool, host ? NULL : view,
+					     session->id, &session->sandbox, &err);
 	}
 	if (r == 0)
 		r = watch_sandbox(session, &err);
@@ -562,6 +564,9 @@ check(struct supervisor *s, const struct msg *m, struct error *err)
 	if (r == 0 && m->n_fds != (file ? 1u : 0u) + (workspace ? 1u : 0u))
 		r = error_set(
 		    err, EINVAL, "bad_request", "%u descriptors came", (unsigned)m->n_fds);
+	if (r == 0 && json_get_int(body, "user", 0) > SANDBOX_USER_MAX)
+		r = error_set(
+		    err, EINVAL, "bad_request", "the user is a number up to %d", SANDBOX_USER_MAX);
 	if (r == 0 && s->n_sessions >= SESSIONS_MAX)
 		r = error_set(err, EAGAIN, "too_many_sandboxes", "there are %d sandboxes already",
 		    SESSIONS_MAX);
@@ -586,6 +591,7 @@ session_new(struct conn *conn, struct msg *m)
 	session->policy_fd = file ? msg_take_fd(m, 0) : -1;
 	session->workspace_fd = workspace != NULL ? msg_take_fd(m, m->n_fds - 1) : -1;
 	session->next_serial = FIRST_SERIAL;
+	session->user = json_get_int(body, "user", -1);
 	session->idle_ms = json_get_int(body, "idle_ms", 0);
 	session->lifetime_ms = json_get_int(body, "lifetime_ms", 0);
 	session->policy = json_copy(json_get(body, "policy"));

@@ -50,6 +50,7 @@ struct session {
 	struct watch *control, *pid_watch;
 	struct timer *idle, *lifetime, *patience, *pausing;
 	int64_t idle_ms, lifetime_ms, created_ms, last_used_ms;
+	int64_t user; /* what its commands' id is inside; -1: the usual one */
 	int64_t next_number;
 	unsigned n_commands, commands_total;
 	bool paused;
