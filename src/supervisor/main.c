@@ -221,6 +221,16 @@ refuse_start(int first, const struct error *err)
 	return 125;
 }
 
+/* Started by a person or a service manager, not by a first client: somebody reads what we log. */
+static void
+say_listens(const struct supervisor *s)
+{
+	char pid[16];
+	(void)snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	log_set_level(LOG_INFO);
+	log_event(LOG_INFO, "listens", "state", s->state, "pid", pid, NULL);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -246,9 +256,12 @@ main(int argc, char **argv)
 	if (loop_timer(s.loop, SWEEP_MS / 20, on_sweep, &s, &s.sweep) < 0)
 		return refuse_start(-1, &err);
 	clients_consider_idle(&s);
+	if (first < 0)
+		say_listens(&s);
 	(void)notify_manager("READY=1");
 	int code = loop_run(s.loop);
 	(void)notify_manager("STOPPING=1");
+	log_event(LOG_INFO, "leaves", NULL);
 	leave(&s);
 	return code < 0 ? 1 : code;
 }
