@@ -137,7 +137,22 @@ trusted_attribute(const struct fixtures *f)
 	    "an attribute that overlays obey");
 }
 
+static enum attack_result
+read_shared_memory_file(const struct fixtures *f)
+{
+	return answer(read_canary(fixture(f, "shm_file")), "a file of the host's /dev/shm");
+}
+
 /* ---- the workspace ---- */
+
+static enum attack_result
+make_whiteout(const struct fixtures *f)
+{
+	/* How an overlay writes down that a file below is gone; any user may make one. */
+	const char *path = in_dir(f, "whiteout");
+	(void)unlink(path);
+	return answer(mknod(path, S_IFCHR | 0600, 0) == 0, "a whiteout, as overlays make them");
+}
 
 static const char *
 original(const struct fixtures *f)
@@ -226,6 +241,10 @@ const struct attack files_attacks[] = {
 	FILE_LOCKS, .needs = NEEDS_ROOT, .run = RUN(overwrite_program)},
     {"trusted_attribute", BOUNDARY_FILES, "redirects an overlay by an attribute",
 	{LOCK_USER_NS, LOCK_NO_CAPS}, .needs = NEEDS_ROOT, .run = RUN(trusted_attribute)},
+    {"read_shared_memory_file", BOUNDARY_FILES, "reads a file of the host's /dev/shm", FILE_LOCKS,
+	FILE_ROOTLESS, NEEDS_OUTSIDE, .run = RUN(read_shared_memory_file)},
+    {"make_whiteout", BOUNDARY_FILES, "forges the mark of a deleted file",
+	{LOCK_SECCOMP, LOCK_LANDLOCK}, .run = RUN(make_whiteout)},
     {"change_workspace", BOUNDARY_FILES, "changes a file below a staged workspace", {LOCK_STAGED},
 	.needs = NEEDS_WORKSPACE | CHECK_OUTSIDE, .run = RUN(change_workspace),
 	.check = RUN(changed_outside)},

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timex.h>
@@ -53,6 +54,45 @@ io_uring(const struct fixtures *f)
 	char params[256] = {0};
 	_cleanup_close_ int fd = (int)syscall(SYS_io_uring_setup, 4, params);
 	return answer(fd >= 0, "a ring, whose requests no filter sees");
+}
+
+static enum attack_result
+kernel_aio(const struct fixtures *f)
+{
+	unsigned long context = 0;
+	return answer(syscall(SYS_io_setup, 1, &context) == 0,
+	    "reads and writes that the kernel makes later");
+}
+
+static int
+traced_child(const struct fixtures *f)
+{
+	return child_errno(ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0);
+}
+
+static enum attack_result
+trace_child(const struct fixtures *f)
+{
+	return answer(in_child(traced_child, f), "its child's calls are its to change");
+}
+
+/* getpid by the gate of 32-bit programs, whose numbers mean other calls. */
+static int
+old_gate_child(const struct fixtures *f)
+{
+#ifdef __x86_64__
+	int result = 20;
+	__asm__ volatile("int $0x80" : "+a"(result) : : "memory", "cc", "r8", "r9", "r10", "r11");
+	return result == getpid() ? 0 : ENOSYS;
+#else
+	return ENOSYS;
+#endif
+}
+
+static enum attack_result
+old_gate(const struct fixtures *f)
+{
+	return answer(in_child(old_gate_child, f), "calls whose numbers the filter reads wrongly");
 }
 
 static enum attack_result
@@ -246,6 +286,12 @@ const struct attack kernel_attacks[] = {
 	.needs = NEEDS_ROOT, .run = RUN(bpf_program)},
     {"io_uring", BOUNDARY_KERNEL, "makes calls past the filter (io_uring)", {LOCK_SECCOMP},
 	.run = RUN(io_uring)},
+    {"kernel_aio", BOUNDARY_KERNEL, "has the kernel read and write later (io_setup)",
+	{LOCK_SECCOMP}, .run = RUN(kernel_aio)},
+    {"trace_child", BOUNDARY_KERNEL, "changes the calls of its child (ptrace)", {LOCK_SECCOMP},
+	.run = RUN(trace_child)},
+    {"old_gate", BOUNDARY_KERNEL, "calls by the 32-bit gate (int 0x80)", {LOCK_SECCOMP},
+	.run = RUN(old_gate)},
     {"userfaultfd", BOUNDARY_KERNEL, "stops the kernel at a page fault (userfaultfd)", ALL_OF_THREE,
 	.needs = NEEDS_ROOT, .run = RUN(userfaultfd)},
     {"userfaultfd_own", BOUNDARY_KERNEL, "handles its own page faults (userfaultfd)",

@@ -83,6 +83,19 @@ connect_docker(const struct fixtures *f)
 	return reach(SOCK_STREAM, &to, sizeof(to), "a socket as Docker's, whose service is root");
 }
 
+static enum attack_result
+see_connections(const struct fixtures *f)
+{
+	char line[512], port[16];
+	bool found = false;
+	FILE *file = fopen("/proc/net/tcp", "re");
+	(void)snprintf(port, sizeof(port), ":%04lX ", fixture_number(f, "ipv4"));
+	while (file != NULL && !found && fgets(line, sizeof(line), file) != NULL)
+		found = strstr(line, port) != NULL;
+	errno = ENODATA;
+	return answer(found, "who listens on the host");
+}
+
 /* ---- sockets past any port ---- */
 
 static enum attack_result
@@ -169,6 +182,8 @@ const struct attack network_attacks[] = {
 	.needs = NEEDS_OUTSIDE, .run = RUN(send_udp)},
     {"connect_abstract", BOUNDARY_NETWORK, "reaches an abstract socket of the host's",
 	{LOCK_NET_NS, LOCK_LANDLOCK}, .needs = NEEDS_OUTSIDE, .run = RUN(connect_abstract)},
+    {"see_connections", BOUNDARY_NETWORK, "sees the host's connections (/proc/net)", {LOCK_NET_NS},
+	.needs = NEEDS_OUTSIDE, .run = RUN(see_connections)},
     {"connect_docker", BOUNDARY_NETWORK, "reaches a service's socket (docker.sock)",
 	{LOCK_ROOT, LOCK_USER_NS}, {LOCK_ROOT}, NEEDS_OUTSIDE, .run = RUN(connect_docker)},
     {"raw_socket", BOUNDARY_NETWORK, "sends packets with any sender (raw)", SOCKET_LOCKS,

@@ -4,11 +4,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/kcmp.h>
+#include <mqueue.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -219,6 +221,40 @@ signal_init(const struct fixtures *f)
 	return answer(kill(1, 0) == 0, "a signal would reach pid 1");
 }
 
+/* ---- what processes share ---- */
+
+static enum attack_result
+attach_segment(const struct fixtures *f)
+{
+	char *at = shmat((int)fixture_number(f, "shm"), NULL, SHM_RDONLY);
+	if (at == (char *)-1)
+		return answer(false, "");
+	errno = ENOENT;
+	return answer(strcmp(at, CANARY) == 0, "shared memory (System V) of a process outside");
+}
+
+static enum attack_result
+open_queue(const struct fixtures *f)
+{
+	mqd_t queue = mq_open(fixture(f, "queue"), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	return answer(queue >= 0, "a message queue (POSIX) of a process outside");
+}
+
+static enum attack_result
+see_groups(const struct fixtures *f)
+{
+	char line[512];
+	bool more = false;
+	FILE *file = fopen("/proc/self/cgroup", "re");
+	/* "4:memory:/path": inside, its own group is the root of all. */
+	while (file != NULL && !more && fgets(line, sizeof(line), file) != NULL) {
+		const char *path = strrchr(line, ':');
+		more = path != NULL && strcmp(path, ":/\n") != 0;
+	}
+	errno = ENODATA;
+	return answer(more, "where its control group lies among the host's");
+}
+
 /* ---- outliving ---- */
 
 /* A daemon as daemons are made, deaf to every signal that can be ignored. It answers if it is still there a
@@ -354,6 +390,12 @@ const struct attack processes_attacks[] = {{"see", BOUNDARY_PROCESSES, "sees the
     {"enter_namespaces", BOUNDARY_PROCESSES, "enters its namespaces (setns)",
 	{LOCK_PID_NS, LOCK_SECCOMP, LOCK_USER_NS, LOCK_NO_CAPS},
 	.needs = NEEDS_ROOT | NEEDS_OUTSIDE, .run = RUN(enter_namespaces)},
+    {"attach_segment", BOUNDARY_PROCESSES, "reads its shared memory (System V)",
+	{LOCK_IPC_NS, LOCK_USER_NS}, {LOCK_IPC_NS}, NEEDS_OUTSIDE, .run = RUN(attach_segment)},
+    {"open_queue", BOUNDARY_PROCESSES, "opens its message queue (POSIX)",
+	{LOCK_IPC_NS, LOCK_USER_NS}, {LOCK_IPC_NS}, NEEDS_OUTSIDE, .run = RUN(open_queue)},
+    {"see_groups", BOUNDARY_PROCESSES, "sees the host's control groups", {LOCK_CGROUP_NS},
+	.needs = NEEDS_BOUNDS, .run = RUN(see_groups)},
     {"signal_init", BOUNDARY_PROCESSES, "signals pid 1",
 	{LOCK_SECCOMP, LOCK_OTHER_UID, LOCK_USER_NS}, {LOCK_SECCOMP}, .needs = NEEDS_NS_ROOT,
 	.run = RUN(signal_init)},

@@ -9,6 +9,7 @@
 #include "prove/attacks/attacks.h"
 
 static char detail[256];
+static int child_signal; /* that ended the last child; 0: none */
 
 static void set_detail(const char *format, ...) PRINTF_LIKE(1, 2);
 
@@ -66,6 +67,8 @@ answer(bool yes, const char *what)
 {
 	if (yes)
 		set_detail("%s", what);
+	else if (child_signal != 0)
+		set_detail("ended by signal %d", child_signal);
 	else
 		set_detail("%s", strerror(errno));
 	return yes ? ATTACK_SUCCEEDED : ATTACK_HELD;
@@ -134,6 +137,7 @@ in_child(int (*function)(const struct fixtures *), const struct fixtures *f)
 		_exit(function(f));
 	if (pid < 0 || waitpid(pid, &status, 0) < 0)
 		return false;
+	child_signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 	errno = WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
 	return errno == 0;
 }
