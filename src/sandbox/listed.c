@@ -1,3 +1,5 @@
+/* The view of a listed root, and its cache: a manifest for each set of programs says which tree holds their
+ * copies and what was seen of the host when it was made. */
 #include "sandbox/listed.h"
 
 #include <dirent.h>
@@ -6,16 +8,18 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/sha256.h"
 #include "sandbox/host.h"
 #include "sandbox/listed_need.h"
+#include "sandbox/listed_store.h"
 #include "sandbox/listed_tree.h"
 
 /* Counts in the cache's name: raise it when another view is made of the same sources. */
 #define VIEW_VERSION 1
 #define MANIFEST_MAX (8 << 20)
 #define ATTEMPTS 3
-#define PREFIX "listed-"
+#define PREFIX "run/listed-"
 
 /* ---- the view ---- */
 
@@ -173,7 +177,7 @@ manifest_name(const struct json *programs, const char *state, uid_t uid, gid_t g
 		return r;
 	sha256(text.data, text.len, hash);
 	hex_encode(hash, sizeof(hash), hex);
-	(void)snprintf(ret, LISTED_NAME_SIZE, "run/" PREFIX "%.24s.json", hex);
+	(void)snprintf(ret, LISTED_NAME_SIZE, PREFIX "%.24s.json", hex);
 	return 0;
 }
 
@@ -195,9 +199,22 @@ read_manifest(int state_fd, const char *name)
 }
 
 static bool
+is_unchanged(const struct json *seen)
+{
+	char identity[160];
+	struct stat st;
+	for (size_t i = 0; i < json_len(seen); i++) {
+		listed_identity(lstat(json_name_at(seen, i), &st) == 0 ? &st : NULL, identity);
+		if (strcmp(identity, json_str(json_at(seen, i), "")) != 0)
+			return false;
+	}
+	return json_len(seen) > 0;
+}
+
+static bool
 is_good(int state_fd, const struct json *manifest)
 {
-	return manifest != NULL && listed_fresh(json_get(manifest, "sources")) &&
+	return manifest != NULL && is_unchanged(json_get(manifest, "sources")) &&
 	    listed_tree_intact(
 		state_fd, json_get_str(manifest, "tree", ""), json_get(manifest, "files"));
 }
@@ -209,7 +226,7 @@ write_manifest(int state_fd, const char *name, const struct json *manifest)
 	char temporary[LISTED_NAME_SIZE];
 	_cleanup_buf_ struct buf text;
 	buf_init(&text, MANIFEST_MAX);
-	(void)snprintf(temporary, sizeof(temporary), "run/" PREFIX "new-%d.json", (int)getpid());
+	(void)snprintf(temporary, sizeof(temporary), PREFIX "new-%d.json", (int)getpid());
 	if (json_write(manifest, &text) < 0)
 		return;
 	(void)unlinkat(state_fd, temporary, 0);
@@ -222,17 +239,25 @@ write_manifest(int state_fd, const char *name, const struct json *manifest)
 
 /* ---- together ---- */
 
-bool
-listed_fresh(const struct json *sources)
+/* What a caller holds: what was seen, and when it was looked at last. */
+static struct json *
+make_sources(struct json *manifest)
 {
-	char identity[160];
-	struct stat st;
-	for (size_t i = 0; i < json_len(sources); i++) {
-		listed_identity(lstat(json_name_at(sources, i), &st) == 0 ? &st : NULL, identity);
-		if (strcmp(identity, json_str(json_at(sources, i), "")) != 0)
-			return false;
-	}
-	return json_len(sources) > 0;
+	struct json *sources = json_new_object();
+	(void)json_set_int(sources, "looked_ns", clock_monotonic_ns());
+	(void)json_set(sources, "seen", json_detach(manifest, "sources"));
+	return sources;
+}
+
+bool
+listed_fresh(struct json *sources)
+{
+	int64_t now = clock_monotonic_ns();
+	if (sources != NULL && now - json_get_int(sources, "looked_ns", 0) < LISTED_LOOK_NS)
+		return true;
+	if (!is_unchanged(json_get(sources, "seen")))
+		return false;
+	return json_set_int(sources, "looked_ns", now) == 0;
 }
 
 /* A manifest with everything made anew. 0, -ESTALE or -errno. */
@@ -288,39 +313,59 @@ listed_view(int state_fd, const char *state, const struct json *programs, uid_t 
 		    : error_set_errno(err, -r, "listed_failed", "cannot make the listed root");
 	*ret_view = json_detach(manifest, "view");
 	if (ret_sources != NULL)
-		*ret_sources = json_detach(manifest, "sources");
+		*ret_sources = make_sources(manifest);
 	return 0;
+}
+
+/* Calls FN for everything of ours in run/. */
+static void
+for_each(
+    int state_fd, void (*fn)(int state_fd, const char *path, struct json *kept), struct json *kept)
+{
+	char path[300];
+	struct dirent *entry;
+	int fd = openat(state_fd, "run", O_DIRECTORY | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	while (dir != NULL && (entry = readdir(dir)) != NULL) {
+		(void)snprintf(path, sizeof(path), "run/%s", entry->d_name);
+		if (strncmp(path, PREFIX, strlen(PREFIX)) == 0 && strcmp(path, LISTED_STORE) != 0)
+			fn(state_fd, path, kept);
+	}
+	if (dir != NULL)
+		(void)closedir(dir);
+}
+
+static bool
+is_manifest(const char *path)
+{
+	size_t len = strlen(path);
+	return len > 5 && strcmp(path + len - 5, ".json") == 0;
+}
+
+static void
+sweep_manifest(int state_fd, const char *path, struct json *kept)
+{
+	if (!is_manifest(path))
+		return;
+	_cleanup_json_ struct json *manifest = read_manifest(state_fd, path);
+	if (is_good(state_fd, manifest))
+		(void)json_set_bool(kept, json_get_str(manifest, "tree", ""), true);
+	else
+		(void)unlinkat(state_fd, path, 0);
+}
+
+static void
+sweep_tree(int state_fd, const char *path, struct json *kept)
+{
+	if (!is_manifest(path) && json_get(kept, path) == NULL)
+		listed_tree_remove(state_fd, path);
 }
 
 void
 listed_sweep(int state_fd)
 {
 	_cleanup_json_ struct json *kept = json_new_object();
-	char path[300];
-	struct dirent *entry;
-	/* Manifests first, which say what is kept; then the trees that none named. */
-	for (int pass = 0; pass < 2; pass++) {
-		int fd = openat(state_fd, "run", O_DIRECTORY | O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-		DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-		while (dir != NULL && (entry = readdir(dir)) != NULL) {
-			size_t len = strlen(entry->d_name);
-			if (strncmp(entry->d_name, PREFIX, strlen(PREFIX)) != 0)
-				continue;
-			(void)snprintf(path, sizeof(path), "run/%s", entry->d_name);
-			bool text = len > 5 && strcmp(entry->d_name + len - 5, ".json") == 0;
-			if (pass == 0 && text) {
-				_cleanup_json_ struct json *manifest =
-				    read_manifest(state_fd, path);
-				if (is_good(state_fd, manifest))
-					(void)json_set_bool(
-					    kept, json_get_str(manifest, "tree", ""), true);
-				else
-					(void)unlinkat(state_fd, path, 0);
-			} else if (pass == 1 && !text && json_get(kept, path) == NULL) {
-				listed_tree_remove(state_fd, path);
-			}
-		}
-		if (dir != NULL)
-			(void)closedir(dir);
-	}
+	for_each(state_fd, sweep_manifest, kept);
+	for_each(state_fd, sweep_tree, kept);
+	listed_store_sweep(state_fd);
 }

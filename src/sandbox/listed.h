@@ -27,8 +27,10 @@
 int listed_view(int state_fd, const char *state, const struct json *programs, uid_t uid, gid_t gid,
     struct json **ret_view, struct json **ret_sources, struct error *err) MUST_CHECK;
 
-/* Whether everything that SOURCES names is as it was: one lstat(2) each. If not, call listed_view again. */
-bool listed_fresh(const struct json *sources);
+/* Whether everything that SOURCES names is as it was. If not, call listed_view again. Looks (one lstat(2) each,
+ * hundreds for an interpreter) at most once a second, and remembers in SOURCES when it did. */
+bool listed_fresh(struct json *sources);
+#define LISTED_LOOK_NS 1000000000LL
 
 /* Removes cached trees that no fresh view uses. For a start, while no sandbox lives. */
 void listed_sweep(int state_fd);

@@ -1,3 +1,5 @@
+/* From the programs that rules name to the whole set: programs first, then whatever each item needs, until
+ * nothing new is needed. */
 #include "sandbox/listed_need.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Bounded reads by position; nothing is mapped, so that a file that shrinks is an error and no signal. */
 #include "sandbox/listed_elf.h"
 
 #include <elf.h>

@@ -1,3 +1,4 @@
+/* See the header. Walking is done by hand, not by realpath(3), because each link on the way is wanted. */
 #include "sandbox/listed_set.h"
 
 #include <errno.h>

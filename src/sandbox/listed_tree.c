@@ -1,17 +1,17 @@
+/* Makes a tree under a temporary name and renames it, so that one that has its name is whole. */
 #include "sandbox/listed_tree.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #include "base/sha256.h"
+#include "sandbox/listed_store.h"
 
 /* Counts in the name: raise it when what is built here changes. */
-#define TREE_VERSION 1
+#define TREE_VERSION 2
 #define DEPTH_MAX 48
 
 static const char *const whole[] = {
@@ -70,54 +70,25 @@ make_directories(int fd, const char *path, bool it_too)
 	return 0;
 }
 
+/* An empty file. */
 static int
-make_file(int fd, const char *path, mode_t mode)
+make_file(int fd, const char *path)
 {
 	int r = make_directories(fd, path, false);
 	if (r < 0)
 		return r;
-	int file = openat(fd, path + 1, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
+	_cleanup_close_ int file =
+	    openat(fd, path + 1, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (file < 0)
-		return -errno;
-	if (fchmod(file, mode) < 0) { /* whatever the umask is */
-		r = -errno;
-		(void)close(file);
-		return r;
-	}
-	return file;
+		return errno == EEXIST ? 0 : -errno;
+	return fchmod(file, 0444) < 0 ? -errno : 0; /* whatever the umask is */
 }
 
 static int
-copy_bytes(int from, int to)
+copy_file(int state_fd, int fd, const struct listed_item *item)
 {
-	char buffer[64 * 1024];
-	ssize_t n;
-	if (ioctl(to, FICLONE, from) == 0)
-		return 0; /* the file system shares the blocks */
-	while ((n = read(from, buffer, sizeof(buffer))) > 0) {
-		for (ssize_t done = 0, w; done < n; done += w) {
-			w = write(to, buffer + done, (size_t)(n - done));
-			if (w < 0)
-				return -errno;
-		}
-	}
-	return n < 0 ? -errno : 0;
-}
-
-/* Without set-user-ID bits, and readable by everybody: in here it is one user's anyway. */
-static int
-copy_file(int fd, const struct listed_item *item)
-{
-	char identity[160];
-	struct stat st;
-	_cleanup_close_ int from = open(item->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (from < 0 || fstat(from, &st) < 0)
-		return -errno;
-	listed_identity(&st, identity);
-	if (strcmp(identity, item->identity) != 0)
-		return -ESTALE;
-	_cleanup_close_ int to = make_file(fd, item->path, item->execute ? 0555 : 0444);
-	return to < 0 ? to : copy_bytes(from, to);
+	int r = make_directories(fd, item->path, false);
+	return r < 0 ? r : listed_store_link(state_fd, item, fd, item->path + 1);
 }
 
 static int
@@ -131,19 +102,16 @@ make_link(int fd, const struct listed_item *item)
 static int
 make_mount_point(int fd, const struct listed_item *item)
 {
-	if (!item->file)
-		return make_directories(fd, item->path, true);
-	_cleanup_close_ int file = make_file(fd, item->path, 0444);
-	return file == -EEXIST ? 0 : MIN(file, 0);
+	return item->file ? make_file(fd, item->path) : make_directories(fd, item->path, true);
 }
 
 static int
-make_item(int fd, const struct listed_set *set, const struct listed_item *item)
+make_item(int state_fd, int fd, const struct listed_set *set, const struct listed_item *item)
 {
 	const struct listed_item *above = listed_above(set, item->path);
 	switch (item->kind) {
 	case LISTED_FILE:
-		return listed_is_copied(set, item) ? copy_file(fd, item) : 0;
+		return listed_is_copied(set, item) ? copy_file(state_fd, fd, item) : 0;
 	case LISTED_LINK:
 		return above == NULL && listed_is_whole(item->path) ? make_link(fd, item) : 0;
 	case LISTED_DATA:
@@ -155,13 +123,13 @@ make_item(int fd, const struct listed_set *set, const struct listed_item *item)
 }
 
 static int
-make_all(int fd, const struct listed_set *set, struct error *err)
+make_all(int state_fd, int fd, const struct listed_set *set, struct error *err)
 {
-	_cleanup_close_ int empty = make_file(fd, LISTED_EMPTY, 0444);
-	if (empty < 0)
-		return error_set_errno(err, -empty, "listed_failed", "cannot make the listed root");
+	int r = make_file(fd, LISTED_EMPTY);
+	if (r < 0)
+		return error_set_errno(err, -r, "listed_failed", "cannot make the listed root");
 	for (size_t i = 0; i < set->n; i++) {
-		int r = make_item(fd, set, &set->items[i]);
+		r = make_item(state_fd, fd, set, &set->items[i]);
 		if (r < 0)
 			return error_set_errno(err, -r, "listed_failed",
 			    "cannot make %.300s of the listed root", set->items[i].path);
@@ -234,7 +202,7 @@ listed_tree_ensure(
 		r = -errno;
 	if (r < 0)
 		return error_set_errno(err, -r, "listed_failed", "cannot make the listed root");
-	r = make_all(fd, set, err);
+	r = make_all(state_fd, fd, set, err);
 	if (r == 0 && renameat(state_fd, temporary, state_fd, ret) < 0)
 		r = error_set_errno(err, errno, "listed_failed", "cannot keep the listed root");
 	if (r < 0)
