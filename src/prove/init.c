@@ -79,6 +79,37 @@ wait_for(pid_t attack)
 	}
 }
 
+/* The attack's process as our child; its pid. */
+static pid_t
+start_attack(struct order *order)
+{
+	/* Not shared memory as in rf-init: what the attack becomes must not be what we are. */
+	pid_t attack = fork();
+	if (attack == 0)
+		_exit(become_attack(order));
+	(void)close(PROVE_CONTROL_FD);
+	if (!order_has(order, LOCK_CLOSED))
+		(void)close(PROVE_LEAK_FD);
+	return attack;
+}
+
+/* One process further down, as the first of a pid namespace, which ends when we, its supervisor, do. */
+static pid_t
+start_below(struct order *order)
+{
+	if (unshare(CLONE_NEWPID) < 0)
+		return -1;
+	pid_t first = fork();
+	if (first == 0) {
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+			_exit(1);
+		pid_t attack = start_attack(order);
+		_exit(attack < 0 ? 1 : wait_for(attack));
+	}
+	(void)close(PROVE_CONTROL_FD);
+	return first;
+}
+
 int
 main(void)
 {
@@ -94,14 +125,6 @@ main(void)
 	order.body = order.msg.body;
 	if (one_lock_surroundings(&order, &err) < 0)
 		return fail(&err);
-	/* Not shared memory as in rf-init: what the attack becomes must not be what we are. */
-	pid_t attack = fork();
-	if (attack == 0)
-		_exit(become_attack(&order));
-	if (attack < 0)
-		return 1;
-	(void)close(PROVE_CONTROL_FD);
-	if (!order_has(&order, LOCK_CLOSED))
-		(void)close(PROVE_LEAK_FD);
-	return wait_for(attack);
+	pid_t child = order_has(&order, LOCK_PDEATH) ? start_below(&order) : start_attack(&order);
+	return child < 0 ? 1 : wait_for(child);
 }

@@ -174,13 +174,15 @@ make_directories(struct prove *p, struct error *err)
 	(void)snprintf(p->tmp, sizeof(p->tmp), "/tmp/ringfence-prove-XXXXXX");
 	if (mkdtemp(p->base) == NULL) {
 		p->base[0] = p->tmp[0] = 0;
-		return error_set_errno(err, errno, "prove_failed", "cannot make a directory in /var/tmp");
+		return error_set_errno(
+		    err, errno, "prove_failed", "cannot make a directory in /var/tmp");
 	}
 	if (mkdtemp(p->tmp) == NULL || chmod(p->base, 0711) < 0 || chmod(p->tmp, 0711) < 0) {
 		int failed = errno;
 		p->tmp[0] = 0;
 		tree_remove(p->base);
-		return error_set_errno(err, failed, "prove_failed", "cannot make a directory in /tmp");
+		return error_set_errno(
+		    err, failed, "prove_failed", "cannot make a directory in /tmp");
 	}
 	return 0;
 }

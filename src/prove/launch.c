@@ -18,10 +18,11 @@
 #define INNER_PROGRAM PLAN_WORKSPACE "/rf-attack"
 
 bool
-launch_private_root(const struct prove *p, enum place place, enum lock lock)
+launch_private_root(
+    const struct prove *p, const struct attack *attack, enum place place, enum lock lock)
 {
 	return place == PLACE_SANDBOX ||
-	    (place == PLACE_LOCK && (lock == LOCK_ROOT || means_of(p, lock).product));
+	    (place == PLACE_LOCK && (lock == LOCK_ROOT || means_of(p, attack, lock).product));
 }
 
 /* ---- what every start has ---- */
@@ -108,9 +109,10 @@ add_limits(const char **argv, size_t n, const struct launch *l)
 	static const char *const bounded[] = {
 	    "--memory=32MiB", "--processes=32", "--disk=16MiB", "--open-files=64"};
 	bool alone = l->place == PLACE_LOCK;
-	bool wall = false, cpu = false, output = false, watch = false;
+	bool group = false, wall = false, cpu = false, output = false, watch = false;
 	for (size_t i = 0; i < ATTACK_LOCKS_MAX; i++) {
 		enum lock lock = alone ? l->lock : l->attack->locks[i];
+		group |= lock == LOCK_CGROUP;
 		wall |= lock == LOCK_WALL;
 		cpu |= lock == LOCK_CPU_CLOCK;
 		output |= lock == LOCK_OUTPUT;
@@ -121,6 +123,8 @@ add_limits(const char **argv, size_t n, const struct launch *l)
 			argv[n++] = bounded[i];
 	else if (watch)
 		argv[n++] = bounded[0];
+	if (!alone && group)
+		argv[n++] = "--cpu=0.25";
 	if (wall)
 		argv[n++] = "--wall=1s";
 	if (cpu)
@@ -134,12 +138,14 @@ static int
 start_sandbox(struct actor *a, const struct launch *l, const struct streams *s, struct error *err)
 {
 	char policy[120];
+	bool listed = (l->attack->needs & NEEDS_LISTED) != 0;
 	const char *argv[ARGUMENTS_MAX] = {
 	    "ringfence", "run", "--policy", policy, "--workspace", l->workspace, "--discard"};
-	(void)snprintf(policy, sizeof(policy), "%s/prove.yaml", a->p->base);
+	(void)snprintf(
+	    policy, sizeof(policy), "%s/%s.yaml", a->p->base, listed ? "listed" : "prove");
 	size_t n = add_limits(argv, 7, l);
 	argv[n++] = "--";
-	argv[n++] = INNER_PROGRAM;
+	argv[n++] = listed ? a->p->attack_path : INNER_PROGRAM;
 	(void)add_arguments(argv, n, l->argv, 1);
 	return start_program(a, l, a->p->cli_fd, argv, s, err);
 }
@@ -169,19 +175,26 @@ string_array(const char *one, const char *two)
 	return list;
 }
 
+/* Locks that are another id. Limits too: the kernel does not count the processes of the host's root. */
+static bool
+becomes_other(const struct launch *l)
+{
+	return l->place == PLACE_LOCK &&
+	    (l->lock == LOCK_USER_NS || l->lock == LOCK_OTHER_UID || l->lock == LOCK_RLIMITS);
+}
+
 static int
 choose_ids(const struct prove *p, const struct launch *l, struct ids *ret, struct error *err)
 {
-	bool locked =
-	    l->place == PLACE_LOCK && (l->lock == LOCK_USER_NS || l->lock == LOCK_OTHER_UID);
+	bool ns_root = means_of(p, l->attack, l->place == PLACE_LOCK ? l->lock : LOCK_NONE).ns_root;
 	uid_t pair;
 	if (!p->root) {
-		*ret = (struct ids){getuid(), getuid(), 1, false};
+		*ret = (struct ids){ns_root ? 0 : getuid(), getuid(), 1, false};
 		return 0;
 	}
 	/* Where the namespace is only the way to the lock, everybody stays who they are. */
 	*ret = (struct ids){0, 0, EVERY_ID, false};
-	if (!locked)
+	if (!becomes_other(l))
 		return 0;
 	int r = ids_next_pair(&pair, err);
 	if (r < 0)
@@ -208,12 +221,19 @@ add_bounds(struct json *order, const struct launch *l, bool grouped)
 	struct json *bounds = json_new_object();
 	if ((l->attack->needs & NEEDS_BOUNDS) != 0) {
 		(void)json_set_int(bounds, "open_files", BOUND_FILES);
-		(void)json_set_int(bounds, "file_bytes", BOUND_DISK);
+		(void)json_set_int(
+		    bounds, "file_bytes", BOUND_MEMORY); /* files in memory are files too */
 		/* For a user it counts all that this user runs, also elsewhere: a margin above that. */
 		if (!grouped)
 			(void)json_set_int(bounds, "processes", BOUND_PROCESSES + 4096);
 	}
 	(void)json_set(order, "bounds", bounds);
+}
+
+static bool
+is_listed(const struct launch *l)
+{
+	return l->place == PLACE_LOCK && l->lock == LOCK_LISTED;
 }
 
 static struct json *
@@ -228,25 +248,28 @@ make_order(const struct actor *a, const struct launch *l, const struct means *me
 	(void)snprintf(mark, sizeof(mark), "RINGFENCE_TRIAL=%u", l->number);
 	(void)json_set(order, "locks",
 	    l->place == PLACE_LOCK ? string_array(lock_name(l->lock), NULL) : json_new_array());
-	(void)json_set_str(
-	    order, "program", launch_private_root(p, l->place, l->lock) ? INNER_PROGRAM : program);
+	(void)json_set_str(order, "program",
+	    launch_private_root(p, l->attack, l->place, l->lock) ? INNER_PROGRAM : program);
 	(void)json_set(order, "argv", json_copy(l->argv));
 	(void)json_set(order, "env", string_array(mark, "PATH=/usr/bin:/bin:/usr/sbin:/sbin"));
-	if (l->place == PLACE_LOCK && (l->lock == LOCK_USER_NS || l->lock == LOCK_OTHER_UID)) {
+	if (becomes_other(l)) {
 		struct json *become = json_new_object();
 		(void)json_set_int(become, "uid", ids->inner);
 		(void)json_set_int(become, "gid", p->root ? ids->inner : getgid());
 		(void)json_set_bool(become, "change", ids->change);
 		(void)json_set(order, "ids", become);
 	}
-	if ((means->namespaces & CLONE_NEWNS) != 0)
+	(void)json_set_bool(order, "mounts", (means->namespaces & CLONE_NEWNS) != 0);
+	(void)json_set_bool(order, "proc", (means->namespaces & CLONE_NEWPID) != 0);
+	(void)json_set_bool(order, "cgroup_ns", means->ns_root);
+	if (!l->fixture)
 		(void)json_set_str(order, "dir", l->dir);
 	(void)json_set_int(scratch, "bytes", limited ? LIMIT_DISK : BOUND_DISK);
 	(void)json_set_int(scratch, "inodes", limited ? LIMIT_INODES : BOUND_INODES);
 	(void)json_set(order, "scratch", scratch);
 	(void)json_set(order, "view", json_copy(p->view));
 	(void)json_set_str(order, "workspace", l->workspace);
-	(void)json_set_int(order, "filter", p->filter_length);
+	(void)json_set_int(order, "filter", is_listed(l) ? p->listed_length : p->filter_length);
 	(void)json_set_int(order, "cgroups", groups);
 	add_rlimits(order);
 	add_bounds(order, l, groups > 0);
@@ -291,11 +314,12 @@ start_init(struct actor *a, const struct launch *l, const struct means *means,
 	    .namespaces = means->namespaces};
 	r = start(a, l, &spec, s, theirs);
 	if (r < 0)
-		return error_set_errno(err, EOPNOTSUPP, "no_namespaces",
+		return error_set(err, EOPNOTSUPP, "no_namespaces",
 		    "the host does not let us make its namespaces: %s", strerror(-r));
 	if (!spec.keep_caps)
 		return 0;
-	r = process_map_ids(a->pid, ids->inner, ids->outer, a->p->root ? ids->inner : getgid(),
+	gid_t inner_gid = a->p->root || means->ns_root ? ids->inner : getgid();
+	r = process_map_ids(a->pid, ids->inner, ids->outer, inner_gid,
 	    a->p->root ? ids->outer : getgid(), ids->count, !a->p->root);
 	return r < 0 ? error_set_errno(err, -r, "prove_failed", "cannot map ids") : 0;
 }
@@ -304,7 +328,7 @@ static int
 start_locked(struct actor *a, const struct launch *l, const struct streams *s, struct error *err)
 {
 	enum lock lock = l->place == PLACE_LOCK ? l->lock : LOCK_NONE;
-	struct means means = means_of(a->p, lock);
+	struct means means = means_of(a->p, l->attack, lock);
 	struct ids ids;
 	int r = choose_ids(a->p, l, &ids, err);
 	if (r == 0)
@@ -313,7 +337,7 @@ start_locked(struct actor *a, const struct launch *l, const struct streams *s, s
 		r = start_init(a, l, &means, &ids, s, err);
 	if (r < 0)
 		return r;
-	int fds[1 + CGROUP_CONTROLLERS] = {a->p->filter_fd};
+	int fds[1 + CGROUP_CONTROLLERS] = {is_listed(l) ? a->p->listed_fd : a->p->filter_fd};
 	const int *entries;
 	unsigned groups = a->group == NULL ? 0 : cgroup_entry_fds(a->group, &entries);
 	for (unsigned i = 0; i < groups; i++)
@@ -328,7 +352,8 @@ int
 launch_start(struct actor *a, const struct launch *l, struct error *err)
 {
 	struct streams s;
-	struct means means = means_of(a->p, l->place == PLACE_LOCK ? l->lock : LOCK_NONE);
+	struct means means =
+	    means_of(a->p, l->attack, l->place == PLACE_LOCK ? l->lock : LOCK_NONE);
 	if (l->place == PLACE_LOCK && means.without != NULL)
 		return error_set(err, EOPNOTSUPP, "not_available", "%s", means.without);
 	int r = make_streams(a, l, &s);

@@ -19,10 +19,12 @@ struct launch {
 	const struct json *argv; /* of rf-attack, from argv[0] on */
 	const char *dir;         /* host's path of the directory that it may write */
 	const char *workspace;   /* host's path; holds a copy of rf-attack */
+	bool fixture;            /* what attacks aim at: its files lie on the host */
 	bool input;              /* standard input is a pipe that stays open; else /dev/null */
 };
 
 /* Whether what is started there sees the sandbox's root instead of the host's. */
-bool launch_private_root(const struct prove *p, enum place place, enum lock lock);
+bool launch_private_root(
+    const struct prove *p, const struct attack *attack, enum place place, enum lock lock);
 /* Starts it and fills A's descriptors. 0 or -errno with ERR; -EOPNOTSUPP: the lock cannot be had here. */
 int launch_start(struct actor *a, const struct launch *l, struct error *err) MUST_CHECK;

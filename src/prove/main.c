@@ -33,7 +33,8 @@ static const char help[] =
     "  --html FILE     the result as one page, for printing\n"
     "  --jobs N        attacks at a time (4)\n"
     "  --quiet         no progress\n\n"
-    "Exit code 0 if every attack that has a control is held, by all locks together and by each that\n"
+    "Exit code 0 if every attack that has a control is held, by all locks together and by each "
+    "that\n"
     "is named for it; 1 if not.\n"
     "See also `ringfence policy unused`: what of a policy no action has needed.\n";
 
@@ -42,14 +43,16 @@ static const char help[] =
 static int
 bad_usage(const char *what, const char *which)
 {
-	(void)fprintf(stderr, "ringfence: prove: %s%.60s; see ringfence prove --help\n", what, which);
+	(void)fprintf(
+	    stderr, "ringfence: prove: %s%.60s; see ringfence prove --help\n", what, which);
 	return BAD_USAGE;
 }
 
 static bool
 matches(const struct attack *attack, const char *word)
 {
-	return strcmp(attack->name, word) == 0 || strcmp(boundary_name(attack->boundary), word) == 0;
+	return strcmp(attack->name, word) == 0 ||
+	    strcmp(boundary_name(attack->boundary), word) == 0;
 }
 
 static bool
@@ -133,7 +136,9 @@ make_rows(struct prove *p)
 			continue;
 		struct row *row = &p->rows[p->n_rows++];
 		row->attack = attack;
-		while (row->n_locks < ATTACK_LOCKS_MAX && attack->locks[row->n_locks] != LOCK_NONE)
+		row->locks =
+		    !p->root && attack->rootless[0] != LOCK_NONE ? attack->rootless : attack->locks;
+		while (row->n_locks < ATTACK_LOCKS_MAX && row->locks[row->n_locks] != LOCK_NONE)
 			row->n_locks++;
 	}
 	return p->rows == NULL ? -ENOMEM : 0;
@@ -191,8 +196,13 @@ prove(struct prove *p)
 int
 main(int argc, char **argv)
 {
-	static struct prove p = {
-	    .init_fd = -1, .attack_fd = -1, .cli_fd = -1, .leak_fd = -1, .filter_fd = -1, .supervisor = -1};
+	static struct prove p = {.init_fd = -1,
+	    .attack_fd = -1,
+	    .cli_fd = -1,
+	    .leak_fd = -1,
+	    .filter_fd = -1,
+	    .listed_fd = -1,
+	    .supervisor = -1};
 	p.root = geteuid() == 0;
 	p.options.jobs = 4;
 	p.options.only = calloc((size_t)argc + 1, sizeof(*p.options.only));

@@ -31,24 +31,34 @@ static const struct {
     [LOCK_WATCH] = {.product = true},
     [LOCK_OUTPUT] = {.product = true},
     [LOCK_PID1] = {CLONE_NEWPID, PROC_NEEDS},
+    [LOCK_PDEATH] = {0,
+	CLONE_NEWNS}, /* rf-prove-init makes the pid namespace one process further down */
+    [LOCK_NOEXEC] = {0, CLONE_NEWNS},
     [LOCK_OTHER_UID] = {0, 0, .not_as_user = "an ordinary user has one uid only"},
 };
 
+/* Where an ordinary user is root of namespaces of their own: what rootless containers start from. */
+#define NS_ROOT \
+	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS)
+
 struct means
-means_of(const struct prove *p, enum lock lock)
+means_of(const struct prove *p, const struct attack *attack, enum lock lock)
 {
 	struct means m = {.product = table[lock].product};
 	bool groups = cgroup_host_version(p->cgroups) != CGROUP_NONE;
+	m.ns_root = !p->root && (attack->needs & NEEDS_NS_ROOT) != 0 && lock != LOCK_USER_NS;
 	if (p->root) {
 		/* Always a mount namespace: the attack's directory is a file system of its own. */
 		m.namespaces = table[lock].root | CLONE_NEWNS;
+	} else if (m.ns_root) {
+		m.namespaces = NS_ROOT;
 	} else if (table[lock].user != 0) {
 		m.namespaces = table[lock].user | CLONE_NEWUSER | CLONE_NEWNS;
 		m.user_ns = lock != LOCK_USER_NS && lock != LOCK_NESTING;
 	}
 	if (m.product)
 		m.namespaces = 0;
-	if (!p->root)
+	if (!p->root && !m.ns_root)
 		m.without = table[lock].not_as_user;
 	if (lock == LOCK_CGROUP && !groups)
 		m.without = "no control group can be made here";

@@ -7,7 +7,7 @@
 #include <linux/filter.h>
 #include <linux/securebits.h>
 #include <sched.h>
-#include <signal.h>
+
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -52,7 +52,9 @@ enter_groups(struct order *order, struct error *err)
 		if (fd < 0 || write(fd, "0", 1) != 1)
 			return failed(err, "cannot enter the control group");
 	}
-	if (order_has(order, LOCK_CGROUP_NS) && unshare(CLONE_NEWCGROUP) < 0)
+	bool own =
+	    order_has(order, LOCK_CGROUP_NS) || json_get_bool(order->body, "cgroup_ns", false);
+	if (own && unshare(CLONE_NEWCGROUP) < 0)
 		return failed(err, "no cgroup namespace");
 	return 0;
 }
@@ -96,7 +98,8 @@ make_dir(const struct order *order, struct error *err)
 	const struct json *scratch = json_get(order->body, "scratch");
 	char bytes[24], inodes[24];
 	uint64_t flags = (order_has(order, LOCK_NOSUID) ? MNT_NOSUID : 0) |
-	    (order_has(order, LOCK_NODEV) ? MNT_NODEV : 0);
+	    (order_has(order, LOCK_NODEV) ? MNT_NODEV : 0) |
+	    (order_has(order, LOCK_NOEXEC) ? MNT_NOEXEC : 0);
 	if (dir == NULL)
 		return 0;
 	(void)snprintf(
@@ -184,15 +187,15 @@ enter_root(const struct order *order, struct error *err)
 static int
 make_mounts(const struct order *order, struct error *err)
 {
-	bool pids = order_has(order, LOCK_PID_NS) || order_has(order, LOCK_PID1);
-	int r = 0;
-	/* Nothing that is mounted below reaches the host. EPERM without a mount namespace: then nothing is. */
-	if (json_get(order->body, "dir") != NULL &&
-	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+	bool pids = json_get_bool(order->body, "proc", false);
+	if (!json_get_bool(order->body, "mounts", false))
+		return 0;
+	/* Nothing that is mounted here reaches the host. */
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return failed(err, "no mount namespace");
 	if (order_has(order, LOCK_ROOT))
 		return enter_root(order, err);
-	r = make_dir(order, err);
+	int r = make_dir(order, err);
 	if (r == 0 && order_has(order, LOCK_STAGED))
 		r = stage(order, err);
 	if (r == 0 && (pids || order_has(order, LOCK_PROC)))
@@ -290,8 +293,9 @@ restrict_files(const struct order *order, struct error *err)
 static int
 forbid_gain(const struct order *order, struct error *err)
 {
-	bool demanded =
-	    geteuid() != 0 && (order_has(order, LOCK_SECCOMP) || order_has(order, LOCK_LANDLOCK));
+	bool demanded = geteuid() != 0 &&
+	    (order_has(order, LOCK_SECCOMP) || order_has(order, LOCK_LISTED) ||
+		order_has(order, LOCK_LANDLOCK));
 	if (!demanded && !order_has(order, LOCK_NO_NEW_PRIVS))
 		return 0;
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? failed(err, "no_new_privs") : 0;
@@ -318,14 +322,12 @@ one_lock_process(struct order *order, struct error *err)
 		r = change_ids(order, err);
 	if (r == 0 && order_has(order, LOCK_NO_CAPS))
 		r = drop_capabilities(err);
-	if (r == 0 && order_has(order, LOCK_PDEATH) && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-		r = failed(err, "no parent-death signal");
 	if (r == 0 && order_has(order, LOCK_CLOSED) &&
 	    syscall(SYS_close_range, 3u, ~0u, CLOSE_ON_EXEC) < 0)
 		r = failed(err, "cannot close descriptors");
 	if (r == 0 && order_has(order, LOCK_RLIMITS))
 		r = apply_limits(order, err);
-	if (r == 0 && order_has(order, LOCK_SECCOMP))
+	if (r == 0 && (order_has(order, LOCK_SECCOMP) || order_has(order, LOCK_LISTED)))
 		r = load_filter(order, err);
 	return r;
 }

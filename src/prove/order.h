@@ -3,6 +3,8 @@
  * PROVE_ORDER →    {"locks":["seccomp",…]: exactly what is put on, and nothing else; none is a control,
  *                   "program","argv":[],"env":[],
  *                   "ids":{"uid","gid"}?: what the command becomes (user-ns, other-uid),
+ *                   "mounts": whether the mount namespace is its own, "proc": whether it needs a /proc of its own,
+ *                   "cgroup_ns": whether it needs a cgroup namespace of its own,
  *                   "dir"?: where a tmpfs of "scratch":{"bytes","inodes"} is mounted for the attack,
  *                   "view": what the sandbox's root shows (sandbox/plan.h), "workspace"?: a directory of the host,
  *                   "filter": length of the command's filter in instructions,

@@ -41,6 +41,7 @@ struct finding {
 
 enum verdict {
 	VERDICT_ENFORCED, /* the control succeeds; held by all, and by each lock that was named */
+	VERDICT_CONVENTIONAL, /* not held here, as the attack says: no lock of this host's or user's holds it */
 	VERDICT_WEAK,     /* held by all, but a lock that should hold it alone does not */
 	VERDICT_BREACHED, /* not held */
 	VERDICT_BROKEN,   /* a trial gave no answer */
@@ -51,6 +52,7 @@ enum verdict {
 
 struct row {
 	const struct attack *attack;
+	const enum lock *locks; /* the attack's, for who runs us */
 	size_t n_locks;
 	struct finding control, only[ATTACK_LOCKS_MAX], all;
 	enum verdict verdict;
@@ -83,8 +85,10 @@ struct prove {
 	char base[64];  /* state, policies, workspaces, what attacks aim at */
 	char tmp[64];   /* below /tmp, where a sandbox may write: the attacks' own directories */
 	char state[80]; /* of the Ringfence that all trials "in the sandbox" go through */
-	int init_fd, attack_fd, cli_fd, leak_fd, filter_fd;
-	unsigned filter_length;
+	int init_fd, attack_fd, cli_fd, leak_fd;
+	char attack_path[4096];   /* rf-attack's, for lists of programs */
+	int filter_fd, listed_fd; /* the command's filters */
+	unsigned filter_length, listed_length;
 	struct json *view; /* of root: host, with its skeleton */
 	struct cgroup_host *cgroups;
 	int supervisor; /* pidfd, or -1 */
@@ -121,6 +125,8 @@ void stage_strike(struct prove *p);
 struct means {
 	uint64_t namespaces;
 	bool
+	    ns_root; /* starts as the root of namespaces of its own, with all capabilities over them */
+	bool
 	    user_ns; /* a user namespace is among them because the kernel wants it, not as a lock */
 	bool
 	    product; /* a lock of the supervisor or the CLI: tried in a sandbox of the product, every other
@@ -128,7 +134,8 @@ struct means {
 	const char *without; /* why it cannot be had here; NULL if it can */
 };
 
-struct means means_of(const struct prove *p, enum lock lock);
+/* LOCK_NONE: of the control. */
+struct means means_of(const struct prove *p, const struct attack *attack, enum lock lock);
 
 /* ---- verdict.c ---- */
 
@@ -138,8 +145,7 @@ void verdict_reach(struct row *row);
 void verdict_sum(struct prove *p);
 /* 0: every controlled attack is held by all and by each lock named for it; else 1. */
 int verdict_exit_code(const struct summary *summary);
-/* Whether the boundary of A holds only by convention, which the table must say. */
-bool verdict_conventional(const struct attack *attack);
+
 const char *verdict_name(enum verdict verdict);
 const char *outcome_name(enum outcome outcome);
 

@@ -8,17 +8,21 @@
 #include "prove/prove.h"
 
 static struct json *
-write_finding(const struct prove *p, const struct finding *f, enum lock lock)
+write_finding(const struct prove *p, const struct row *row, const struct finding *f, enum lock lock)
 {
 	struct json *o = json_new_object();
 	if (lock != LOCK_NONE) {
-		struct means means = means_of(p, lock);
+		struct means means = means_of(p, row->attack, lock);
 		(void)json_set_str(o, "lock", lock_name(lock));
 		(void)json_set_str(o, "title", lock_title(lock));
 		if (means.user_ns)
-			(void)json_set_str(o, "with", "a user namespace, without which a user has none of it");
+			(void)json_set_str(
+			    o, "with", "a user namespace, without which a user has none of it");
+		if (means.ns_root)
+			(void)json_set_str(o, "with", "from the root of a user namespace");
 		if (means.product)
-			(void)json_set_str(o, "with", "the product's sandbox, every other limit far away");
+			(void)json_set_str(
+			    o, "with", "the product's sandbox, every other limit far away");
 	}
 	(void)json_set_str(o, "outcome", outcome_name(f->outcome));
 	(void)json_set_str(o, "detail", f->detail);
@@ -36,18 +40,19 @@ write_row(const struct prove *p, const struct row *row)
 	(void)json_set_str(o, "boundary", boundary_name(attack->boundary));
 	(void)json_set_str(o, "title", attack->title);
 	(void)json_set_str(o, "verdict", verdict_name(row->verdict));
-	(void)json_set_str(o, "strength", verdict_conventional(attack) ? "conventional" : "enforced");
+
 	if (attack->conventional != NULL)
 		(void)json_set_str(o, "conventional", attack->conventional);
 	if (row->verdict == VERDICT_NOT_TESTED) {
 		(void)json_set_str(o, "not_tested",
-		    attack->not_tested != NULL ? attack->not_tested : "only the host's root could do it");
+		    attack->not_tested != NULL ? attack->not_tested
+					       : "only the host's root could do it");
 	} else {
-		(void)json_set(o, "control", write_finding(p, &row->control, LOCK_NONE));
-		(void)json_set(o, "all", write_finding(p, &row->all, LOCK_NONE));
+		(void)json_set(o, "control", write_finding(p, row, &row->control, LOCK_NONE));
+		(void)json_set(o, "all", write_finding(p, row, &row->all, LOCK_NONE));
 	}
 	for (size_t i = 0; i < row->n_locks; i++)
-		(void)json_push(locks, write_finding(p, &row->only[i], attack->locks[i]));
+		(void)json_push(locks, write_finding(p, row, &row->only[i], row->locks[i]));
 	(void)json_set(o, "locks", locks);
 	return o;
 }

@@ -24,14 +24,14 @@ verdict_colour(const struct style *s, enum verdict verdict)
 {
 	if (verdict == VERDICT_ENFORCED)
 		return s->good;
+	if (verdict == VERDICT_CONVENTIONAL)
+		return s->bold;
 	return verdict == VERDICT_NOT_TESTED || verdict == VERDICT_NO_CONTROL ? s->dim : s->bad;
 }
 
 static const char *
 verdict_text(const struct row *row)
 {
-	if (row->verdict == VERDICT_ENFORCED && verdict_conventional(row->attack))
-		return "conventional";
 	return row->verdict == VERDICT_BREACHED ? "NOT HELD" : verdict_name(row->verdict);
 }
 
@@ -41,21 +41,22 @@ print_lock(const struct style *s, const struct row *row, size_t i)
 {
 	const struct finding *f = &row->only[i];
 	const char *mark = f->outcome == OUTCOME_HELD ? "✓"
-	    : f->outcome == OUTCOME_SUCCEEDED	      ? "✗"
-	    : f->outcome == OUTCOME_UNAVAILABLE	      ? "–"
+	    : f->outcome == OUTCOME_SUCCEEDED         ? "✗"
+	    : f->outcome == OUTCOME_UNAVAILABLE       ? "–"
 						      : "?";
 	const char *colour = f->outcome == OUTCOME_HELD ? s->good
-	    : f->outcome == OUTCOME_UNAVAILABLE		? s->dim
+	    : f->outcome == OUTCOME_UNAVAILABLE         ? s->dim
 							: s->bad;
-	(void)printf("  %s%s%s %s", colour, mark, s->off, lock_name(row->attack->locks[i]));
+	(void)printf("  %s%s%s %s", colour, mark, s->off, lock_name(row->locks[i]));
 }
 
 static void
 print_row(const struct style *s, const struct row *row)
 {
 	bool tried = row->verdict != VERDICT_NOT_TESTED && row->verdict != VERDICT_NO_CONTROL;
-	(void)printf("  %s%-12s%s  %-26s  %s%s%s\n", verdict_colour(s, row->verdict), verdict_text(row), s->off,
-	    row->attack->name, tried ? "" : s->dim, row->attack->title, tried ? "" : s->off);
+	(void)printf("  %s%-12s%s  %-26s  %s%s%s\n", verdict_colour(s, row->verdict),
+	    verdict_text(row), s->off, row->attack->name, tried ? "" : s->dim, row->attack->title,
+	    tried ? "" : s->off);
 	if (!tried || row->n_locks == 0)
 		return;
 	(void)printf("  %-12s  %-26s", "", "");
@@ -76,7 +77,8 @@ print_finding(const struct row *row, const char *where, const struct finding *f)
 static bool
 needs_attention(const struct finding *f)
 {
-	return f->outcome == OUTCOME_SUCCEEDED || f->outcome == OUTCOME_BROKEN || f->outcome == OUTCOME_CANNOT;
+	return f->outcome == OUTCOME_SUCCEEDED || f->outcome == OUTCOME_BROKEN ||
+	    f->outcome == OUTCOME_CANNOT;
 }
 
 static void
@@ -94,13 +96,13 @@ print_attention(const struct row *row)
 		return;
 	}
 	for (size_t i = 0; i < row->n_locks; i++) {
-		(void)snprintf(where, sizeof(where), "with %s alone", lock_name(row->attack->locks[i]));
+		(void)snprintf(where, sizeof(where), "with %s alone", lock_name(row->locks[i]));
 		if (needs_attention(&row->only[i]) || row->only[i].outcome == OUTCOME_UNAVAILABLE)
 			print_finding(row, where, &row->only[i]);
 	}
 	if (row->all.outcome != OUTCOME_HELD)
 		print_finding(row, "in the sandbox", &row->all);
-	if (verdict_conventional(row->attack))
+	if (row->verdict == VERDICT_CONVENTIONAL)
 		(void)printf("  %-26s  %-28s  %s\n", row->attack->name, "conventional",
 		    row->attack->conventional);
 }
@@ -110,15 +112,17 @@ print_summary(const struct prove *p, const struct style *s)
 {
 	const struct summary *sum = &p->summary;
 	bool good = verdict_exit_code(sum) == 0;
-	(void)printf("\n%s%s%u of %u controlled attacks held%s by the sandbox and by each lock named for them, as %s.\n",
-	    s->bold, good ? s->good : s->bad, sum->counts[VERDICT_ENFORCED], sum->controlled, s->off,
-	    p->root ? "root" : "an ordinary user");
+	(void)printf("\n%s%s%u of %u controlled attacks held%s by the sandbox and by each lock "
+		     "named for them, as %s.\n",
+	    s->bold, good ? s->good : s->bad, sum->counts[VERDICT_ENFORCED], sum->controlled,
+	    s->off, p->root ? "root" : "an ordinary user");
 	(void)printf("%u attacks, %u trials, %lld.%lld s.", sum->attacks, sum->trials,
 	    (long long)(sum->took_ms / 1000), (long long)(sum->took_ms % 1000 / 100));
-	for (enum verdict v = VERDICT_WEAK; v < VERDICT_COUNT; v++)
+	for (enum verdict v = VERDICT_CONVENTIONAL; v < VERDICT_COUNT; v++)
 		if (sum->counts[v] > 0)
 			(void)printf(" %u %s.", sum->counts[v], verdict_name(v));
-	(void)printf("\nWhat your policies could do without: ringfence policy unused --since 30d\n");
+	(void)printf(
+	    "\nWhat your policies could do without: ringfence policy unused --since 30d\n");
 }
 
 void
@@ -139,7 +143,7 @@ report_text(const struct prove *p)
 	(void)printf("\n✓ holds it alone   ✗ does not   – not available here\n");
 	for (size_t i = 0; i < p->n_rows; i++) {
 		const struct row *row = &p->rows[i];
-		bool plain = row->verdict == VERDICT_ENFORCED && !verdict_conventional(row->attack);
+		bool plain = row->verdict == VERDICT_ENFORCED;
 		for (size_t k = 0; k < row->n_locks; k++)
 			plain = plain && row->only[k].outcome == OUTCOME_HELD;
 		if (plain)
@@ -157,10 +161,10 @@ report_list(const struct prove *p)
 {
 	for (size_t i = 0; i < p->n_rows; i++) {
 		const struct row *row = &p->rows[i];
-		(void)printf("%-16s %-26s %s", boundary_name(row->attack->boundary), row->attack->name,
-		    row->attack->title);
+		(void)printf("%-16s %-26s %s", boundary_name(row->attack->boundary),
+		    row->attack->name, row->attack->title);
 		for (size_t k = 0; k < row->n_locks; k++)
-			(void)printf("%s%s", k == 0 ? "  [" : " ", lock_name(row->attack->locks[k]));
+			(void)printf("%s%s", k == 0 ? "  [" : " ", lock_name(row->locks[k]));
 		(void)printf("%s\n", row->n_locks > 0 ? "]" : "");
 	}
 }

@@ -25,16 +25,23 @@
 #define START_MS 20000
 
 /* Far limits: what an attack is about is tightened for it (launch.c). */
+#define LIMITS                                                                                \
+	"  workspace: staged\n"                                                               \
+	"  limits: {cpu: 2, memory: 512MiB, processes: 512, disk: 128MiB, wall: 5m, output: " \
+	"64MiB, "                                                                             \
+	"open_files: 1024}\n"
+
 static const char policy_text[] =
     "version: 1\n"
     "name: prove\n"
+    "sandbox:\n" LIMITS "rules:\n"
+    "  - {name: attacks, why: what is proved is the sandbox, allow: exec, program: any}\n";
+static const char listed_text[] =
+    "version: 1\n"
+    "name: prove-listed\n"
     "sandbox:\n"
-    "  workspace: staged\n"
-    "  limits: {cpu: 2, memory: 512MiB, processes: 512, disk: 128MiB, wall: 5m, output: 64MiB, "
-    "open_files: 1024}\n"
-    "rules:\n"
-    "  - {name: attacks, why: the sandbox under proof is not the policy under proof, allow: exec, "
-    "program: any}\n";
+    "  executables: listed\n" LIMITS "rules:\n"
+    "  - {name: attacks, why: what is proved is the sandbox, allow: exec, program: \"%s\"}\n";
 
 static int
 open_program(const char *name, int *ret, struct error *err)
@@ -54,26 +61,30 @@ open_programs(struct prove *p, struct error *err)
 	if (r == 0)
 		r = open_program("rf-attack", &p->attack_fd, err);
 	if (r == 0)
+		r = paths_program("rf-attack", p->attack_path, err);
+	if (r == 0)
 		r = open_program("ringfence", &p->cli_fd, err);
 	if (r == 0) {
 		p->leak_fd = open("/", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-		r = p->leak_fd < 0 ? error_set_errno(err, errno, "prove_failed", "cannot open /") : 0;
+		r = p->leak_fd < 0 ? error_set_errno(err, errno, "prove_failed", "cannot open /")
+				   : 0;
 	}
 	return r;
 }
 
-/* The command's filter, as the supervisor compiles it. */
+/* A filter, as the supervisor compiles it, in a file of its own. */
 static int
-keep_filter(struct prove *p, struct error *err)
+keep_filter(int (*compile)(struct seccomp_program *, struct error *), int *ret_fd,
+    unsigned *ret_length, struct error *err)
 {
 	struct seccomp_program program = {0};
-	int r = filter_command(&program, err);
+	int r = compile(&program, err);
 	if (r < 0)
 		return r;
 	size_t size = program.len * sizeof(program.code[0]);
-	p->filter_length = program.len;
-	p->filter_fd = (int)syscall(SYS_memfd_create, "filter", MFD_CLOEXEC);
-	if (p->filter_fd < 0 || write(p->filter_fd, program.code, size) != (ssize_t)size)
+	*ret_length = program.len;
+	*ret_fd = (int)syscall(SYS_memfd_create, "filter", MFD_CLOEXEC);
+	if (*ret_fd < 0 || write(*ret_fd, program.code, size) != (ssize_t)size)
 		r = error_set_errno(err, errno, "prove_failed", "cannot keep the filter");
 	seccomp_program_done(&program);
 	return r;
@@ -102,10 +113,14 @@ make_view(struct prove *p, struct error *err)
 static int
 make_files(struct prove *p, struct error *err)
 {
-	char path[160];
+	char path[160], text[PATHS_MAX + 600];
 	(void)snprintf(p->state, sizeof(p->state), "%s/state", p->base);
 	(void)snprintf(path, sizeof(path), "%s/prove.yaml", p->base);
 	int r = mkdir(p->state, p->root ? 0755 : 0700) < 0 ? -errno : tree_write(path, policy_text);
+	(void)snprintf(path, sizeof(path), "%s/listed.yaml", p->base);
+	(void)snprintf(text, sizeof(text), listed_text, p->attack_path);
+	if (r == 0)
+		r = tree_write(path, text);
 	(void)snprintf(path, sizeof(path), "%s/rf-attack", p->tmp);
 	if (r == 0)
 		r = tree_copy_file(p->attack_fd, path, 0755);
@@ -128,7 +143,10 @@ start_supervisor(struct prove *p, struct error *err)
 	int r = open_program("rf-supervisor", &program, err);
 	if (r < 0)
 		return r;
-	int fds[] = {-1, -1, STDERR_FILENO};
+	char log[120];
+	(void)snprintf(log, sizeof(log), "%s/supervisor.log", p->base);
+	_cleanup_close_ int log_fd = open(log, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	int fds[] = {-1, -1, log_fd};
 	struct process_spec spec = {.program_fd = program,
 	    .argv = argv,
 	    .envp = env,
@@ -168,12 +186,16 @@ await_supervisor(struct prove *p, struct error *err)
 int
 stage_set(struct prove *p, struct error *err)
 {
+	/* For the keys of fixtures, and for attacks on what is inherited; it ends with us. */
+	(void)syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, NULL);
 	p->cgroups = cgroup_host_new();
 	if (p->cgroups == NULL || loop_new(&p->loop) < 0)
 		return error_set(err, ENOMEM, "no_memory", "out of memory");
 	int r = open_programs(p, err);
 	if (r == 0)
-		r = keep_filter(p, err);
+		r = keep_filter(filter_command, &p->filter_fd, &p->filter_length, err);
+	if (r == 0)
+		r = keep_filter(filter_command_listed, &p->listed_fd, &p->listed_length, err);
 	if (r == 0)
 		r = make_files(p, err);
 	if (r == 0)

@@ -49,7 +49,7 @@ tree_copy_workspace(const struct prove *p, const char *path)
 	if (r < 0)
 		return r;
 	(void)snprintf(name, sizeof(name), "%s/original", path);
-	return tree_write(name, "ringfence-canary\n");
+	return tree_write(name, "as it was\n");
 }
 
 static void

@@ -1,5 +1,6 @@
 #include "prove/trial.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -123,7 +124,7 @@ static struct json *
 attack_arguments(const struct trial *t, bool host)
 {
 	const struct attack *attack = t->attack;
-	bool private = !host && launch_private_root(t->p, t->place, t->lock);
+	bool private = !host && launch_private_root(t->p, t->attack, t->place, t->lock);
 	struct json *argv = json_new_array();
 	char text[160];
 	(void)json_push(argv, json_new_string("rf-attack"));
@@ -143,6 +144,8 @@ attack_arguments(const struct trial *t, bool host)
 		push_pair(argv, "state", t->p->state);
 		(void)snprintf(text, sizeof(text), "%s/run/supervisor.sock", t->p->state);
 		push_pair(argv, "control", text);
+		(void)snprintf(text, sizeof(text), "%d", (int)t->p->supervisor_pid);
+		push_pair(argv, "supervisor", text);
 	}
 	push_fixtures(argv, &t->neighbour);
 	push_fixtures(argv, &t->outside);
@@ -163,18 +166,35 @@ start_fixture(
 	    .argv = argv,
 	    .dir = dir,
 	    .workspace = t->workspace,
+	    .fixture = true,
 	    .input = true};
+	char number[16];
+	(void)snprintf(number, sizeof(number), "%u", t->number);
 	(void)json_push(argv, json_new_string("rf-attack"));
 	(void)json_push(argv, json_new_string("--fixture"));
-	push_pair(argv, "dir", launch_private_root(t->p, place, t->lock) ? "/tmp" : dir);
+	push_pair(argv, a == &t->outside ? "outside" : "trial", number);
+	push_pair(argv, "dir", launch_private_root(t->p, t->attack, place, t->lock) ? "/tmp" : dir);
 	return launch_start(a, &l, err);
+}
+
+static bool
+has_lock(const struct attack *attack, enum lock lock)
+{
+	for (size_t i = 0; i < ATTACK_LOCKS_MAX; i++)
+		if (attack->locks[i] == lock)
+			return true;
+	return false;
 }
 
 static int
 start_attack(struct trial *t, struct error *err)
 {
 	_cleanup_json_ struct json *argv = attack_arguments(t, /* host= */ false);
-	struct launch l = {.place = t->place,
+	/* What is killed is the attack itself, unless it is about the end of who started it. */
+	bool bare = t->place == PLACE_CONTROL &&
+	    (t->attack->needs & (ACT_KILL | NEEDS_NS_ROOT)) == ACT_KILL &&
+	    !has_lock(t->attack, LOCK_PDEATH);
+	struct launch l = {.place = bare ? PLACE_HOST : t->place,
 	    .lock = t->lock,
 	    .attack = t->attack,
 	    .number = t->number,
@@ -209,6 +229,41 @@ start_fixtures(struct trial *t, struct error *err)
 	return r;
 }
 
+/* ---- the neighbour ---- */
+
+/* Whether /proc/NAME is the neighbour's own process, whoever started it: rf-attack --fixture trial=N …. */
+static bool
+is_neighbour(const struct trial *t, const char *name)
+{
+	char path[40], mark[24];
+	static char text[4096];
+	(void)snprintf(path, sizeof(path), "/proc/%.16s/cmdline", name);
+	(void)snprintf(mark, sizeof(mark), "trial=%u", t->number);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	if (n <= 0)
+		return false;
+	text[n] = 0;
+	const char *second = text + strlen(text) + 1;
+	const char *third = second < text + n ? second + strlen(second) + 1 : text + n;
+	return second < text + n && third < text + n && strcmp(second, "--fixture") == 0 &&
+	    strcmp(third, mark) == 0;
+}
+
+/* It knows its own number in its own namespace only; an attacker would look for the host's. */
+static void
+name_neighbour(struct trial *t)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	while (proc != NULL && (entry = readdir(proc)) != NULL)
+		if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' &&
+		    is_neighbour(t, entry->d_name))
+			(void)json_set_str(t->neighbour.fixtures, "pid", entry->d_name);
+	if (proc != NULL)
+		(void)closedir(proc);
+}
+
 /* ---- the steps ---- */
 
 /* Whether fixture A can be aimed at; false also where it never will. */
@@ -231,6 +286,8 @@ step_preparing(struct trial *t)
 	if (!fixture_ready(t, &t->outside, NEEDS_OUTSIDE) ||
 	    !fixture_ready(t, &t->neighbour, NEEDS_NEIGHBOUR))
 		return;
+	if ((t->attack->needs & NEEDS_NEIGHBOUR) != 0)
+		name_neighbour(t);
 	t->state = ATTACKING;
 	int r = start_attack(t, &err);
 	if (r == -EOPNOTSUPP)

@@ -76,7 +76,8 @@ on_signal(struct watch *watch, uint32_t events, void *data)
 static bool
 is_tested(const struct prove *p, const struct attack *attack)
 {
-	return attack->not_tested == NULL && (p->root || (attack->needs & NEEDS_ROOT) == 0);
+	return attack->not_tested == NULL &&
+	    (p->root || (attack->needs & NEEDS_ROOT) == 0 || (attack->needs & NEEDS_NS_ROOT) != 0);
 }
 
 static void
@@ -93,7 +94,7 @@ add_row(struct queue *q, struct row *row)
 		return;
 	add(q, row, PLACE_CONTROL, LOCK_NONE, &row->control);
 	for (size_t i = 0; i < row->n_locks; i++)
-		add(q, row, PLACE_LOCK, row->attack->locks[i], &row->only[i]);
+		add(q, row, PLACE_LOCK, row->locks[i], &row->only[i]);
 	add(q, row, PLACE_SANDBOX, LOCK_NONE, &row->all);
 }
 

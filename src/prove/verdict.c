@@ -3,6 +3,7 @@
 
 static const char *const verdict_names[VERDICT_COUNT] = {
     [VERDICT_ENFORCED] = "enforced",
+    [VERDICT_CONVENTIONAL] = "conventional",
     [VERDICT_WEAK] = "weak",
     [VERDICT_BREACHED] = "breached",
     [VERDICT_BROKEN] = "broken",
@@ -31,12 +32,6 @@ outcome_name(enum outcome outcome)
 	return outcome_names[outcome];
 }
 
-bool
-verdict_conventional(const struct attack *attack)
-{
-	return attack->conventional != NULL;
-}
-
 /* An attack that succeeded without locks and then could not be tried with them proves nothing of them. */
 static bool
 unanswered(const struct finding *f)
@@ -48,11 +43,12 @@ unanswered(const struct finding *f)
 void
 verdict_reach(struct row *row)
 {
-	bool weak = false,
+	bool weak = false, complete = true,
 	     broken = unanswered(&row->all) || row->all.outcome == OUTCOME_UNAVAILABLE;
 	for (size_t i = 0; i < row->n_locks; i++) {
 		broken |= unanswered(&row->only[i]);
 		weak |= row->only[i].outcome == OUTCOME_SUCCEEDED;
+		complete &= row->only[i].outcome != OUTCOME_UNAVAILABLE;
 	}
 	if (row->control.outcome == OUTCOME_NONE)
 		row->verdict = VERDICT_NOT_TESTED;
@@ -61,7 +57,8 @@ verdict_reach(struct row *row)
 	else if (row->control.outcome != OUTCOME_SUCCEEDED)
 		row->verdict = VERDICT_NO_CONTROL;
 	else if (row->all.outcome == OUTCOME_SUCCEEDED)
-		row->verdict = VERDICT_BREACHED;
+		row->verdict = row->attack->conventional != NULL && !complete ? VERDICT_CONVENTIONAL
+									      : VERDICT_BREACHED;
 	else if (broken)
 		row->verdict = VERDICT_BROKEN;
 	else

@@ -63,6 +63,16 @@ place_fds(const int *fds, int n)
 	return 0;
 }
 
+/* The program's descriptor, above all numbers that are given to others. Or -errno. */
+static int
+move_program(const struct process_spec *spec)
+{
+	if (spec->program_fd >= FDS_MAX)
+		return spec->program_fd;
+	int fd = fcntl(spec->program_fd, F_DUPFD_CLOEXEC, FDS_MAX);
+	return fd < 0 ? -errno : fd;
+}
+
 /* Runs in the child, on its own stack but in our memory: system calls only. */
 static int
 child_main(void *data)
@@ -73,16 +83,16 @@ child_main(void *data)
 		r = -errno;
 	if (r == 0 && spec->die_with_parent && prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
 		r = -errno;
+	int program = move_program(spec);
 	if (r == 0)
-		r = place_fds(spec->fds, spec->n_fds);
+		r = program < 0 ? program : place_fds(spec->fds, spec->n_fds);
 	if (r == 0 && spec->unblock_signals) {
 		sigset_t none;
 		sigemptyset(&none);
 		(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	}
 	if (r == 0) {
-		(void)syscall(
-		    SYS_execveat, spec->program_fd, "", spec->argv, spec->envp, AT_EMPTY_PATH);
+		(void)syscall(SYS_execveat, program, "", spec->argv, spec->envp, AT_EMPTY_PATH);
 		r = -errno;
 	}
 	spec->exec_errno = -r;

@@ -20,7 +20,8 @@ struct process_spec {
 	bool die_with_parent; /* SIGKILL when our thread ends; the child must set it again after a
 	                         change of uid */
 	bool new_session;
-	bool unblock_signals; /* none is blocked in it, rather than all: for programs that are not of ours */
+	/* None is blocked in it, rather than all: for programs that are not of ours. */
+	bool unblock_signals;
 	int exec_errno; /* out: why the exec failed */
 };
 
