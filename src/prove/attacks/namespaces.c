@@ -11,7 +11,7 @@
 
 #include "prove/attacks/attacks.h"
 
-#define TREE_CLONE 1
+#define WHOLE_TREE (1 /* OPEN_TREE_CLONE */ | 0x8000 /* AT_RECURSIVE: parts may be locked */)
 #define FROM_DESCRIPTOR 4
 #define NEW_TIME_NS 0x80 /* CLONE_NEWTIME */
 
@@ -119,7 +119,8 @@ static enum attack_result
 mount_bind(const struct fixtures *f)
 {
 	const char *at = target(f);
-	return mounted(at, mount("/", at, NULL, MS_BIND, NULL), "the root was bound elsewhere");
+	return mounted(
+	    at, mount("/", at, NULL, MS_BIND | MS_REC, NULL), "the root was bound elsewhere");
 }
 
 static enum attack_result
@@ -166,7 +167,7 @@ fsopen_tmpfs(const struct fixtures *f)
 static enum attack_result
 open_tree_root(const struct fixtures *f)
 {
-	_cleanup_close_ int fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/", TREE_CLONE);
+	_cleanup_close_ int fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/", WHOLE_TREE);
 	return answer(fd >= 0, "a detached copy of the root (open_tree)");
 }
 
@@ -174,7 +175,7 @@ static enum attack_result
 move_mount_tree(const struct fixtures *f)
 {
 	const char *at = target(f);
-	_cleanup_close_ int fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/", TREE_CLONE);
+	_cleanup_close_ int fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/", WHOLE_TREE);
 	if (fd < 0)
 		return answer(false, "");
 	return mounted(at, syscall(SYS_move_mount, fd, "", AT_FDCWD, at, FROM_DESCRIPTOR),
@@ -186,7 +187,7 @@ mount_setattr_tree(const struct fixtures *f)
 {
 	/* struct mount_attr: set, clear, propagation, user namespace. Of a copy, which ends with us. */
 	unsigned long writable[4] = {0, 1 /* MOUNT_ATTR_RDONLY */, 0, 0};
-	_cleanup_close_ int fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/", TREE_CLONE);
+	_cleanup_close_ int fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/", WHOLE_TREE);
 	return answer(
 	    syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, writable, sizeof(writable)) == 0,
 	    "a mount was made writable (mount_setattr)");

@@ -311,14 +311,6 @@ outlive_kill(const struct fixtures *f)
 	_exit(ATTACK_HELD);
 }
 
-static enum attack_result
-outlive_starter(const struct fixtures *f)
-{
-	await_orphanage();
-	(void)usleep(SURVIVAL_US);
-	return answer(true, "it ran on without what started it");
-}
-
 #define SEE_LOCKS           \
 	{                   \
 		LOCK_PID_NS \
@@ -396,13 +388,10 @@ const struct attack processes_attacks[] = {{"see", BOUNDARY_PROCESSES, "sees the
 	{LOCK_IPC_NS, LOCK_USER_NS}, {LOCK_IPC_NS}, NEEDS_OUTSIDE, .run = RUN(open_queue)},
     {"see_groups", BOUNDARY_PROCESSES, "sees the host's control groups", {LOCK_CGROUP_NS},
 	.needs = NEEDS_BOUNDS, .run = RUN(see_groups)},
-    {"signal_init", BOUNDARY_PROCESSES, "signals pid 1",
-	{LOCK_SECCOMP, LOCK_OTHER_UID, LOCK_USER_NS}, {LOCK_SECCOMP}, .needs = NEEDS_NS_ROOT,
-	.run = RUN(signal_init)},
+    {"signal_init", BOUNDARY_PROCESSES, "signals pid 1", {LOCK_SECCOMP, LOCK_OTHER_UID},
+	{LOCK_SECCOMP}, .needs = NEEDS_NS_ROOT, .run = RUN(signal_init)},
     {"outlive_command", BOUNDARY_PROCESSES, "leaves a daemon behind when it ends", {LOCK_PID1},
 	.needs = SILENCE_HOLDS | ACT_KILL, .run = RUN(outlive_command)},
-    {"outlive_kill", BOUNDARY_PROCESSES, "leaves a daemon behind when it is killed", {LOCK_PID1},
-	.needs = SILENCE_HOLDS | ACT_KILL, .run = RUN(outlive_kill)},
-    {"outlive_starter", BOUNDARY_PROCESSES, "runs on when what started it is killed",
-	{LOCK_PID1, LOCK_PDEATH}, .needs = SILENCE_HOLDS | ACT_KILL, .run = RUN(outlive_starter)},
+    {"outlive_kill", BOUNDARY_PROCESSES, "leaves a daemon behind when it is killed",
+	{LOCK_PID1, LOCK_PDEATH}, .needs = SILENCE_HOLDS | ACT_KILL, .run = RUN(outlive_kill)},
     {0}};

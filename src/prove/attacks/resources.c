@@ -21,7 +21,8 @@
 #define HIDDEN_FILE (8 * MIB)
 #define WATCHED_MS 300 /* who only watches shall see it */
 #define BURNERS 4
-#define BURN_MS 600
+#define BURN_MS 500
+#define BURN_ROUNDS 8
 
 static void
 bounded(const struct fixtures *f)
@@ -245,13 +246,13 @@ burn_until(int64_t wall_ms)
 		;
 }
 
-/* Some at once, because others use the machine too: together they get more than one would. */
-static enum attack_result
-whole_processor(const struct fixtures *f)
+/* Hundredths of a processor that some processes got together, for a while. */
+static int64_t
+burn_together(void)
 {
-	struct rusage used;
+	struct rusage before, after;
 	int64_t begin = ms(CLOCK_MONOTONIC);
-	bounded(f);
+	(void)getrusage(RUSAGE_CHILDREN, &before);
 	for (int i = 0; i < BURNERS; i++)
 		if (fork() == 0) {
 			burn_until(begin + BURN_MS);
@@ -259,11 +260,22 @@ whole_processor(const struct fixtures *f)
 		}
 	while (wait(NULL) > 0)
 		;
-	(void)getrusage(RUSAGE_CHILDREN, &used);
-	int64_t cpu = (int64_t)used.ru_utime.tv_sec * 1000 + used.ru_utime.tv_usec / 1000;
-	int64_t percent = cpu * 100 / (ms(CLOCK_MONOTONIC) - begin);
+	(void)getrusage(RUSAGE_CHILDREN, &after);
+	int64_t used = (int64_t)(after.ru_utime.tv_sec - before.ru_utime.tv_sec) * 1000 +
+	    (after.ru_utime.tv_usec - before.ru_utime.tv_usec) / 1000;
+	return used * 100 / (ms(CLOCK_MONOTONIC) - begin);
+}
+
+/* The best of some rounds, because others use the machine too; a quota holds in each of them. */
+static enum attack_result
+whole_processor(const struct fixtures *f)
+{
+	int64_t best = 0;
+	bounded(f);
+	for (int i = 0; i < BURN_ROUNDS && best < ATTEMPT_CPU_PERCENT; i++)
+		best = MAX(best, burn_together());
 	errno = EAGAIN;
-	return answer(percent >= 2 * LIMIT_CPU_PERCENT, "twice its part of a processor");
+	return answer(best >= ATTEMPT_CPU_PERCENT, "more than its part of a processor");
 }
 
 static enum attack_result

@@ -144,8 +144,9 @@ const struct attack supervisor_attacks[] = {
 	.run = RUN(supervisor_descriptors)},
     {"inherited_descriptor", BOUNDARY_SUPERVISOR, "holds a descriptor that was left open",
 	{LOCK_CLOSED}, .needs = NEEDS_LEAK, .run = RUN(inherited_descriptor)},
-    {"memory_of_init", BOUNDARY_SUPERVISOR, "reads the memory of pid 1",
-	{LOCK_LANDLOCK, LOCK_USER_NS}, .needs = NEEDS_ROOT, .run = RUN(memory_of_init)},
-    {"trace_init", BOUNDARY_SUPERVISOR, "traces pid 1", {LOCK_SECCOMP, LOCK_LANDLOCK, LOCK_USER_NS},
-	.needs = NEEDS_ROOT, .run = RUN(trace_init)},
+    /* Landlock holds neither: pid 1 is in the domain too. */
+    {"memory_of_init", BOUNDARY_SUPERVISOR, "reads the memory of pid 1", {LOCK_OTHER_UID},
+	.needs = NEEDS_ROOT, .run = RUN(memory_of_init)},
+    {"trace_init", BOUNDARY_SUPERVISOR, "traces pid 1", {LOCK_SECCOMP, LOCK_OTHER_UID},
+	{LOCK_SECCOMP}, NEEDS_NS_ROOT, .run = RUN(trace_init)},
     {0}};
