@@ -50,6 +50,8 @@ static const struct command commands[] = {
 	"rf-image", NULL},
     {"doctor", "[--json]", "what this host can enforce, and how to mend the rest", NULL,
 	"rf-doctor", NULL},
+    {"prove", "[--only NAME] [--json] [--html FILE] [--list]",
+	"attack the sandbox on this machine, and show what holds", NULL, "rf-prove", NULL},
     {"help", "[COMMAND]", "this text, or the help of a command", NULL, NULL, NULL},
     {0},
 };
