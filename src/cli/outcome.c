@@ -220,6 +220,8 @@ outcome_explain(const struct run_options *o, const struct run_result *result)
 	if (result->signal != 0 || result->broken_pipe || result->interrupt != 0)
 		return; /* the caller knows */
 	int code = outcome_exit_code(result);
+	if (o->tty && result->error.code[0] == 0 && limit_hit(result) == NULL)
+		return; /* they were there */
 	if (result->started == NULL && result->error.code[0] != 0 && code != EXIT_DENIED) {
 		say_error(&result->error); /* nothing ran, and nothing was decided against it */
 		return;

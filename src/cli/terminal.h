@@ -19,5 +19,5 @@ void terminal_size(struct winsize *ret);
 void terminal_enter(struct terminal *t);
 /* Puts it back, unless another process group has it now. */
 void terminal_leave(struct terminal *t);
-/* Writes what does not wait to the terminal of standard output. */
+/* Writes to the terminal of standard output, unless it would have to wait. */
 void terminal_write(const void *bytes, size_t len);
