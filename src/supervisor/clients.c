@@ -54,6 +54,8 @@ static const struct route routes[] = {
     {MSG_SESSION_INSPECT, CLIENT, 0, 1024, 0, session_on_inspect},
     {MSG_SESSION_CONTROL, CLIENT, 0, 1024, 0, session_on_control},
     {MSG_SESSION_OPEN, CLIENT, 0, 32768, 0, session_on_open},
+    {MSG_SESSION_CHECKPOINT, CLIENT, 0, 1024, 0, checkpoint_on_request},
+    {MSG_SESSION_VIEW, CLIENT, 0, 1024, 0, checkpoint_on_view},
     {MSG_STATUS, CLIENT, 0, 64, 0, on_status},
     {MSG_SHUTDOWN, CLIENT, 0, 64, 0, on_shutdown},
     {0},
@@ -68,6 +70,7 @@ on_closed(struct conn *conn)
 	run_on_client_closed(conn);
 	commit_on_client_closed(conn);
 	session_on_client_closed(conn);
+	checkpoint_on_client_closed(conn);
 	s->n_clients--;
 	clients_consider_idle(s);
 }

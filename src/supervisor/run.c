@@ -335,7 +335,10 @@ run_on_signal(struct conn *conn, struct msg *m)
 	struct run *run = run_of_client(conn);
 	if (run == NULL || run->state != RUN_RUNNING)
 		return 0;
-	(void)sandbox_signal(run->sandbox, run->number, (int)json_get_int(m->body, "signal", 0));
+	int number = (int)json_get_int(m->body, "signal", 0);
+	if (number == SIGCONT && run->session != NULL && checkpoint_under_way(run->session))
+		return 0; /* they stand still to be copied, and go on right after */
+	(void)sandbox_signal(run->sandbox, run->number, number);
 	return 0; /* it may have ended just now */
 }
 

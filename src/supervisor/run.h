@@ -42,6 +42,7 @@ struct run {
 	bool announced;     /* the client has MSG_STARTED */
 	bool settled;
 	bool claimed;
+	bool delayed;         /* goes when the session's checkpoint is done */
 	uint32_t kill_serial; /* the arbiter's MSG_KILL_TASK that ended it, or 0 */
 };
 

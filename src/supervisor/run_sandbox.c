@@ -103,6 +103,10 @@ run_go(struct run *run)
 	    .cpu_time_ms = json_get_int(json_get(run->config, "limits"), "cpu_time_ms", 0)};
 	struct cgroup_usage used = {0};
 	run->claimed = true;
+	if (run->session != NULL && checkpoint_under_way(run->session)) {
+		run->delayed = true; /* it calls us again */
+		return;
+	}
 	if (run->session != NULL && run->sandbox->group != NULL) {
 		cgroup_read_usage(run->sandbox->group, &used);
 		run->oom_before = used.oom_kills;

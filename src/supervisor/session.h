@@ -89,5 +89,9 @@ void session_note_ended(struct session *session);
 /* Leaves a trace by which a supervisor after us can say that it lived. */
 void session_note_lives(struct session *session);
 
-/* checkpoint.c: frees what it keeps of SESSION. */
+/* checkpoint.c */
+/* Whether SESSION's workspace is being changed or copied: nothing may begin in it, or go on, meanwhile. */
+bool checkpoint_under_way(const struct session *session);
+size_t checkpoint_count(const struct session *session);
+/* Frees what it keeps of SESSION. */
 void checkpoint_session_gone(struct session *session);

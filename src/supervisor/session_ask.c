@@ -93,6 +93,7 @@ session_body(const struct session *session, bool usage, bool receipt)
 		(void)json_set(body, "workspace", workspace);
 	}
 	(void)json_set(body, "commands", commands_of(session));
+	(void)json_set_int(body, "checkpoints", (int64_t)checkpoint_count(session));
 	if (usage && session->state == SESSION_READY)
 		(void)json_set(body, "usage", usage_of(session));
 	if (receipt)
@@ -265,6 +266,9 @@ session_on_control(struct conn *conn, struct msg *m)
 	}
 	if (session->state != SESSION_READY)
 		(void)error_set(&err, EAGAIN, "not_ready", "the sandbox is not ready");
+	else if (checkpoint_under_way(session))
+		(void)error_set(
+		    &err, EAGAIN, "checkpoint_busy", "a checkpoint of the workspace is under way; try again");
 	else if (strcmp(what, "pause") == 0 || strcmp(what, "resume") == 0)
 		(void)pause_or_resume(session, what[0] == 'p', &err);
 	else

@@ -36,6 +36,9 @@ check(const struct session *session, const struct json *body, struct error *err)
 		return error_set(err, EINVAL, "bad_request", "the path must be absolute");
 	if (session->state != SESSION_READY)
 		return error_set(err, EAGAIN, "not_ready", "the sandbox is not ready");
+	if (checkpoint_under_way(session))
+		return error_set(
+		    err, EAGAIN, "checkpoint_busy", "a checkpoint of the workspace is under way; try again");
 	return 0;
 }
 
