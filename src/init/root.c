@@ -113,8 +113,7 @@ add_devices(struct root *root)
  * kallsyms and modules: with perf_event_paranoid below 2 they tell the kernel's addresses. What only root could read or write (kcore, kmsg, timer_list, sysrq-trigger) is refused by its
  * mode: no id in here is the host's root. */
 static const char *const masked[] = {"proc/cmdline", "proc/config.gz", "proc/interrupts",
-    "proc/acpi", "proc/bus", "proc/fs", "proc/scsi", "proc/keys", "proc/kallsyms",
-    "proc/modules"};
+    "proc/acpi", "proc/bus", "proc/fs", "proc/scsi", "proc/keys", "proc/kallsyms", "proc/modules"};
 
 const char *
 root_masked(size_t i)
@@ -284,6 +283,13 @@ add_workspace(struct root *root, const struct json *workspace, int fd, int *ret_
 }
 
 int
+root_scratch(struct root *root, const struct json *view, const struct json *plan)
+{
+	root->noexec = json_get_bool(view, "noexec", false);
+	return add_scratch(root, json_get(plan, "scratch"));
+}
+
+int
 root_finish(struct root *root, const struct json *view, const struct json *plan, int workspace_fd,
     int *ret_upper_fd)
 {
@@ -296,7 +302,7 @@ root_finish(struct root *root, const struct json *view, const struct json *plan,
 		fd = open_workspace(root, workspace, workspace_fd);
 		r = fd < 0 ? fd : 0;
 	}
-	if (r == 0)
+	if (r == 0 && root->scratch < 0)
 		r = add_scratch(root, json_get(plan, "scratch"));
 	if (r == 0 && workspace != NULL)
 		r = add_workspace(root, workspace, fd, ret_upper_fd);
