@@ -46,7 +46,8 @@ refuse(struct tar *tar, struct error *err)
 	if (text == NULL)
 		text = "unknown format";
 	log_escape(text, strlen(text), shown, sizeof(shown));
-	return image_refuse(err, "no tar archive, or a damaged one: %s", shown);
+	return error_set(
+	    err, EBADMSG, "image_damaged", "no tar archive, or a damaged one: %s", shown);
 }
 
 static int
@@ -155,7 +156,7 @@ tar_read(int fd, struct tree *tree, uint8_t ret_hash[SHA256_BYTES], struct error
 		r = stream_finish(tar.stream, ret_hash, &zeros, err);
 	/* The end of an archive is two records of zeros, of which some programs write one. */
 	if (r == 0 && zeros < RECORD)
-		r = image_refuse(err, "the archive is cut short");
+		r = error_set(err, EBADMSG, "image_damaged", "the archive is cut short");
 	if (tar.archive != NULL)
 		(void)archive_read_free(tar.archive);
 	stream_free(tar.stream);
