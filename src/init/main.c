@@ -184,6 +184,27 @@ begin(struct init *init)
 	return root_begin(&init->root, init->view, init->evidence);
 }
 
+/* All is built but for the workspace, which a sandbox prepared ahead does not know yet. */
+static int
+await_workspace(struct init *init)
+{
+	struct msg m = MSG_INIT;
+	const struct json *ignored;
+	int r = root_scratch(&init->root, init->view, init->plan);
+	if (r == 0)
+		r = msg_send(init->control, INIT_WAITING, 0, NULL, NULL, 0);
+	if (r == 0)
+		r = receive(init, INIT_WORKSPACE, &m, &ignored);
+	if (r == 0) {
+		init->workspace_fd = msg_take_fd(&m, 0);
+		r = init->workspace_fd < 0
+		    ? -EBADMSG
+		    : json_set(init->plan_msg.body, "workspace", TAKE_PTR(m.body));
+	}
+	msg_done(&m);
+	return r;
+}
+
 static int
 finish(struct init *init)
 {
@@ -193,7 +214,11 @@ finish(struct init *init)
 		return r;
 	note_namespaces(init);
 	step_done(init, "group");
-	r = root_finish(&init->root, init->view, init->plan, init->workspace_fd, &init->upper_fd);
+	if (json_get_bool(init->plan, "later", false))
+		r = await_workspace(init);
+	if (r == 0)
+		r = root_finish(&init->root, init->view, init->plan, init->workspace_fd,
+		    &init->upper_fd);
 	if (r < 0)
 		return r;
 	init->scratch_fd = TAKE_FD(init->root.scratch);

@@ -23,8 +23,10 @@ int root_open(struct root *root, const struct json *view) MUST_CHECK;
 /* Everything that needs no policy: the host's trees ("binds" of VIEW), /dev, /proc, in this (new) mount
  * namespace. Facts for the receipt go into EVIDENCE. 0 or -errno. */
 int root_begin(struct root *root, const struct json *view, struct json *evidence) MUST_CHECK;
-/* Scratch (ROOT->scratch, owned by the caller from here on) and workspace as PLAN says, then the pivot. WORKSPACE_FD is a detached mount, or -1. With a
- * staged workspace *RET_UPPER_FD is the overlay's upper directory (owned), else -1. 0 or -errno. */
+/* Scratch alone, while the workspace is still to come; root_finish does the rest. 0 or -errno. */
+int root_scratch(struct root *root, const struct json *view, const struct json *plan) MUST_CHECK;
+/* Scratch (ROOT->scratch, owned by the caller from here on) and workspace as PLAN says, then the pivot.
+ * WORKSPACE_FD is a detached mount, or -1. With a staged workspace *RET_UPPER_FD is the overlay's upper directory (owned), else -1. 0 or -errno. */
 int root_finish(struct root *root, const struct json *view, const struct json *plan,
     int workspace_fd, int *ret_upper_fd) MUST_CHECK;
 /* Name I below "/" of what /proc does not show in a sandbox ("proc/keys"); NULL past the last one. */

@@ -8,9 +8,12 @@
  *                 what needs no plan
  * INIT_PLAN →     {"scratch":{"bytes","inodes"}, "workspace":{"mode","path","dev","ino"}?,
  *                  "rlimits":{"open_files","processes","file_bytes","data_bytes"},
+ *                  "later"?:bool (the workspace comes with INIT_WORKSPACE),
  *                  "fds":{"cgroups":N,"workspace":bool},
  *                  "filters":{"command":[AT,LENGTH],"init":[AT,LENGTH]} (instructions of the file)}
  *                 fds: filters, cgroup entries…, workspace mount?
+ * INIT_WAITING ←  {}: with "later": built but for the workspace
+ * INIT_WORKSPACE → {"mode"}; fds: its mount
  * INIT_READY ←    {"evidence":{…},"timing":[…]}; fds: its /proc, scratch, upper directory?
  *                 A process with every lock applied now waits for what to execute.
  * INIT_GO →       {"command":N,"argv":[],"env":[],"program","cwd","cpu_s"?,"file_bytes"?,
@@ -42,6 +45,8 @@ enum init_msg {
 	INIT_OPEN,
 	INIT_OPENED,
 	INIT_TERMINAL,
+	INIT_WAITING,
+	INIT_WORKSPACE,
 };
 
 #define PLAN_CONTROL_FD 3

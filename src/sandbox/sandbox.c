@@ -401,7 +401,9 @@ make_plan(const struct sandbox *sandbox, const struct sandbox_shape *shape, unsi
 	(void)json_set(plan, "fds", fds);
 	(void)json_set(plan, "filters", loaded);
 	(void)json_set(plan, "rlimits", make_rlimits(sandbox, limits));
-	if (shape->workspace_mode != NULL)
+	if (shape->later)
+		(void)json_set_bool(plan, "later", true);
+	else if (shape->workspace_mode != NULL)
 		(void)json_set(plan, "workspace", make_workspace(shape));
 	return plan;
 }
@@ -439,13 +441,26 @@ sandbox_send_plan(struct sandbox *sandbox, const struct sandbox_shape *shape, st
 	}
 	sandbox->workspace = shape->workspace_mode != NULL;
 	sandbox->staged = sandbox->workspace && strcmp(shape->workspace_mode, "staged") == 0;
-	_cleanup_close_ int workspace = mount_workspace(sandbox, shape, err);
+	_cleanup_close_ int workspace = shape->later ? -1 : mount_workspace(sandbox, shape, err);
 	if (workspace < -1)
 		return workspace;
 	if (workspace >= 0)
 		fds[n++] = workspace;
 	_cleanup_json_ struct json *plan = make_plan(sandbox, shape, groups, workspace >= 0);
 	r = msg_send(sandbox->control, INIT_PLAN, 0, plan, fds, n);
+	return r < 0 ? error_set_errno(err, -r, "sandbox_failed", "rf-init does not take its plan")
+		     : 0;
+}
+
+int
+sandbox_send_workspace(
+    struct sandbox *sandbox, const struct sandbox_shape *shape, struct error *err)
+{
+	_cleanup_close_ int workspace = mount_workspace(sandbox, shape, err);
+	if (workspace < -1)
+		return workspace;
+	_cleanup_json_ struct json *body = make_workspace(shape);
+	int r = msg_send(sandbox->control, INIT_WORKSPACE, 0, body, &workspace, 1);
 	return r < 0 ? error_set_errno(err, -r, "sandbox_failed", "rf-init does not take its plan")
 		     : 0;
 }

@@ -65,6 +65,7 @@ struct sandbox_shape {
 	const char *workspace_mode; /* NULL, "staged" or "direct" */
 	const char *workspace_path;
 	int workspace_fd; /* the caller's descriptor of it, or -1 */
+	bool later;       /* of the workspace only the mode is known yet: sandbox_send_workspace */
 };
 
 /* What is executed in it. All borrowed. */
@@ -88,6 +89,9 @@ int sandbox_spawn(struct sandbox_host *host, const struct json *view, const char
 /* Takes a control group, sets the limits and sends the plan. 0 or -errno with ERR. */
 int sandbox_send_plan(struct sandbox *sandbox, const struct sandbox_shape *shape, struct error *err)
     MUST_CHECK;
+/* The workspace that SHAPE now knows, as root (an ordinary user cannot hand over a mount). 0 or -errno with ERR. */
+int sandbox_send_workspace(struct sandbox *sandbox, const struct sandbox_shape *shape,
+    struct error *err) MUST_CHECK;
 /* Takes the descriptors of INIT_READY. */
 void sandbox_is_ready(struct sandbox *sandbox, struct msg *ready);
 /* Its one command; its end is the sandbox's. 0 or -errno. */

@@ -39,7 +39,9 @@ struct job {
 
 struct checkpoints {
 	struct layers *layers;
-	struct job *job; /* or NULL */
+	struct job *job;     /* or NULL */
+	int64_t since_ms;    /* what changes in the user's directory from then on is a conflict */
+	bool shows_all; /* the last view was of all that changed: what is committed now is that */
 };
 
 /* ---- the end of a job ---- */
@@ -372,7 +374,11 @@ on_viewed(struct msg *m, const struct error *err, void *data)
 	(void)json_set_str(body, "task", session->task);
 	(void)json_set(body, "policy", json_copy(session->policy));
 	(void)json_set_str(body, "path", session->workspace_path);
-	(void)json_set_int(body, "began_ms", session->created_ms);
+	/* Between two of its own states there is no conflict. */
+	session->checkpoints->shows_all =
+	    strcmp(job->name, LAYERS_BASE) == 0 && strcmp(job->to, LAYERS_NOW) == 0;
+	if (strcmp(job->name, LAYERS_BASE) == 0)
+		(void)json_set_int(body, "began_ms", session->checkpoints->since_ms);
 	(void)json_set_str(body, "layers", between);
 	if (job->client != NULL)
 		(void)conn_send(
@@ -407,6 +413,7 @@ check_session(struct session *session, struct error *err)
 			free(TAKE_PTR(c));
 		if (c == NULL)
 			return error_set(err, ENOMEM, "no_memory", "out of memory");
+		c->since_ms = session->created_ms;
 		session->checkpoints = c;
 	}
 	if (session->checkpoints->job != NULL)
@@ -491,6 +498,15 @@ size_t
 checkpoint_count(const struct session *session)
 {
 	return session->checkpoints == NULL ? 0 : layers_count(session->checkpoints->layers);
+}
+
+void
+checkpoint_committed(struct supervisor *s, const char *task)
+{
+	for (struct session *at = s->sessions; at != NULL; at = at->next)
+		if (at->checkpoints != NULL && at->checkpoints->shows_all &&
+		    strcmp(at->task, task) == 0)
+			at->checkpoints->since_ms = clock_wall_ms() + 1;
 }
 
 void

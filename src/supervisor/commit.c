@@ -23,7 +23,7 @@ struct commit {
 	struct conn *client;
 	uint32_t client_serial, propose_serial;
 	enum commit_state state;
-	char action_id[UUID_TEXT];
+	char action_id[UUID_TEXT], task[UUID_TEXT];
 	struct json *verdict; /* what the client gets once claimed */
 };
 
@@ -120,6 +120,8 @@ commit_on_request(struct conn *conn, struct msg *m)
 	commit->s = s;
 	commit->client = conn;
 	commit->client_serial = m->serial;
+	(void)snprintf(
+	    commit->task, sizeof(commit->task), "%s", json_get_str(m->body, "task", ""));
 	commit->next = s->commits;
 	s->commits = commit;
 	s->idle = timer_cancel(s->idle);
@@ -147,6 +149,8 @@ commit_on_done(struct conn *conn, struct msg *m)
 			const struct json *outcome = json_get(m->body, "outcome");
 			bool failed = json_get(outcome, "error") != NULL;
 			settle(commit, failed ? "failed" : "succeeded", outcome);
+			if (!failed)
+				checkpoint_committed(s, commit->task);
 			commit_free(commit);
 			return conn_send(conn, MSG_OK, m->serial, NULL, NULL, 0);
 		}

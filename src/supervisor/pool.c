@@ -23,6 +23,7 @@
 struct kind {
 	char key[POOL_KEY];
 	struct json *config; /* owned */
+	const char *mode;    /* of the workspace; NULL: none */
 	int64_t asked_ns;
 };
 
@@ -163,18 +164,22 @@ pool_free(struct pool *pool)
 /* ---- taking ---- */
 
 void
-pool_key(const char *hash, const struct json *config, char ret[POOL_KEY])
+pool_key(const struct pool *pool, const char *hash, const struct json *config, const char *mode,
+    char ret[POOL_KEY])
 {
 	/* The configuration follows from the policy, but for the limits that a request tightens. */
 	_cleanup_buf_ struct buf text;
 	uint8_t digest[SHA256_BYTES];
 	char hex[SHA256_HEX];
 	buf_init(&text, 128 * 1024);
+	ret[0] = 0;
+	if (mode != NULL && sandbox_host_rootless(pool->s->sandboxes))
+		return;
 	if (json_write(json_get(config, "limits"), &text) < 0)
-		buf_clear(&text);
+		return;
 	sha256(text.data, text.len, digest);
 	hex_encode(digest, sizeof(digest), hex);
-	(void)snprintf(ret, POOL_KEY, "%.71s/%.16s", hash, hex);
+	(void)snprintf(ret, POOL_KEY, "%.71s/%.12s/%.6s", hash, hex, mode == NULL ? "" : mode);
 }
 
 static struct prepared *
@@ -225,12 +230,20 @@ pool_spawn(struct pool *pool, const struct json *view, const char *id, struct sa
 	return 0;
 }
 
+void
+pool_drop_spare(struct pool *pool)
+{
+	pool_bury(pool, TAKE_PTR(pool->spare));
+}
+
 /* ---- making ---- */
 
 void
-pool_want(struct pool *pool, const char *key, const struct json *config)
+pool_want(struct pool *pool, const char *key, const struct json *config, const char *mode)
 {
 	struct kind *oldest = &pool->kinds[0], *kind = NULL;
+	if (key[0] == 0)
+		return;
 	for (size_t i = 0; i < KINDS_MAX; i++) {
 		if (strcmp(pool->kinds[i].key, key) == 0)
 			kind = &pool->kinds[i];
@@ -249,6 +262,7 @@ pool_want(struct pool *pool, const char *key, const struct json *config)
 		forget_kind(kind);
 		(void)snprintf(kind->key, sizeof(kind->key), "%s", key);
 		kind->config = json_copy(config);
+		kind->mode = mode == NULL ? NULL : strcmp(mode, "staged") == 0 ? "staged" : "direct";
 	}
 	kind->asked_ns = clock_monotonic_ns();
 }
@@ -288,6 +302,9 @@ on_control(struct watch *watch, uint32_t events, void *data)
 			sandbox_host_cgroups(prepared->pool->s->sandboxes), &err) == 0;
 		if (prepared->ready)
 			pool_refill_later(prepared->pool);
+	} else if (r == 1 && m.type == INIT_WAITING && prepared->workspace_mode != NULL) {
+		prepared->ready = true;
+		pool_refill_later(prepared->pool);
 	} else if (r == 1 && m.type == INIT_FAILED) {
 		msg_error_read(m.body, &err);
 	}
@@ -310,7 +327,11 @@ prepare(struct pool *pool, const struct kind *kind, struct error *err)
 	if (r == 0)
 		r = sandbox_spawn(
 		    pool->s->sandboxes, view, "prepared", -1, &prepared->sandbox, err);
-	struct sandbox_shape shape = {.config = prepared->config, .workspace_fd = -1};
+	prepared->workspace_mode = kind->mode;
+	struct sandbox_shape shape = {.config = prepared->config,
+	    .workspace_mode = kind->mode,
+	    .workspace_fd = -1,
+	    .later = kind->mode != NULL};
 	if (r == 0)
 		r = sandbox_send_plan(prepared->sandbox, &shape, err);
 	if (r == 0)

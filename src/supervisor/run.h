@@ -36,6 +36,7 @@ struct run {
 	int64_t started_ns;
 	int64_t peak_bytes;
 	int64_t oom_before; /* kills in the session's group before this command */
+	bool again;         /* its sandbox was begun a second time */
 	bool detached;      /* goes on without its client */
 	bool executed;      /* rf-init started it, and has not said that it ended */
 	bool told;          /* the client has its result */
@@ -75,6 +76,8 @@ void run_report_kill(struct supervisor *s, uint32_t serial);
 
 /* run_request.c: its policy is known (RUN->config, or not needed): finds the program and proposes. */
 void run_propose(struct run *run);
+/* run_verdict.c: approved: the sandbox gets its plan; another one is begun if this one is not what it needs. */
+void run_build(struct run *run);
 /* run_sandbox.c */
 /* Watches RUN's own sandbox. 0 or -errno. */
 int run_watch_sandbox(struct run *run) MUST_CHECK;

@@ -272,9 +272,12 @@ run_propose(struct run *run)
 	struct error err = {0};
 	char key[POOL_KEY];
 	bool warm = run->session != NULL;
-	if (!warm && run->config != NULL && !has_workspace(run)) {
-		pool_key(run->policy_hash, run->config, key);
-		warm = pool_has(run->s->pool, key);
+	bool waits = false;
+	if (!warm && run->config != NULL) {
+		pool_key(run->s->pool, run->policy_hash, run->config,
+		    json_get_str(json_get(run->request.body, "workspace"), "mode", NULL), key);
+		waits = pool_has(run->s->pool, key);
+		warm = waits && !has_workspace(run);
 	}
 	run_set_state(run, RUN_PROPOSED);
 	int r = find_program(run, &err);
@@ -284,7 +287,7 @@ run_propose(struct run *run)
 		run_mark(run, "proposed", clock_monotonic_ns());
 		run_await(run);
 	}
-	if (r == 0 && !warm)
+	if (r == 0 && !warm && !waits)
 		r = begin_sandbox(run, &err);
 	if (r < 0)
 		run_fail(run, &err);

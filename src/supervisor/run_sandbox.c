@@ -298,6 +298,18 @@ on_exited(struct run *run, struct msg *m)
 	run_end(run);
 }
 
+/* A sandbox that was begun ahead does not see what was mounted on the host since: a new one does. */
+static void
+begin_again(struct run *run)
+{
+	run->again = true;
+	run->control = watch_remove(run->control);
+	run->pid_watch = watch_remove(run->pid_watch);
+	pool_bury(run->s->pool, TAKE_PTR(run->sandbox));
+	pool_drop_spare(run->s->pool);
+	run_build(run);
+}
+
 void
 run_on_init(struct run *run, struct msg *m)
 {
@@ -312,7 +324,11 @@ run_on_init(struct run *run, struct msg *m)
 		on_exited(run, m);
 	} else if (m->type == INIT_FAILED) {
 		msg_error_read(m->body, &err);
-		run_fail(run, &err);
+		if (strcmp(err.code, "workspace_changed") == 0 && !run->again &&
+		    run->state == RUN_BUILDING)
+			begin_again(run);
+		else
+			run_fail(run, &err);
 	}
 }
 

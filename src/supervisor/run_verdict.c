@@ -24,16 +24,22 @@ begin_again(struct run *run, const struct json *view, struct error *err)
 	return r;
 }
 
-static void
-build(struct run *run)
+static struct sandbox_shape
+shape_of(const struct run *run)
 {
-	struct error err = {0};
-	const struct json *workspace = json_get(run->request.body, "workspace"), *view = NULL;
-	struct sandbox_shape shape = {.config = run->config,
+	const struct json *workspace = json_get(run->request.body, "workspace");
+	return (struct sandbox_shape){.config = run->config,
 	    .workspace_mode = json_get_str(workspace, "mode", NULL),
 	    .workspace_path = json_get_str(workspace, "path", NULL),
 	    .workspace_fd = run->workspace_fd};
-	run_set_state(run, RUN_BUILDING);
+}
+
+void
+run_build(struct run *run)
+{
+	struct error err = {0};
+	const struct json *view = NULL;
+	const struct sandbox_shape shape = shape_of(run);
 	int r = sandbox_host_view(run->s->sandboxes, run->config, &view, &err);
 	if (r == 0 &&
 	    (run->sandbox == NULL ||
@@ -48,15 +54,25 @@ build(struct run *run)
 		run_mark(run, "planned", clock_monotonic_ns());
 }
 
+/* The workspace is all that a sandbox which was prepared for one still waits for. */
+static void
+add_workspace(struct run *run)
+{
+	struct error err = {0};
+	const struct sandbox_shape shape = shape_of(run);
+	run_set_state(run, RUN_BUILDING);
+	if (sandbox_send_workspace(run->sandbox, &shape, &err) < 0)
+		run_fail(run, &err);
+}
+
 /* Uses one that waits. False if there is none. */
 static bool
 use_prepared(struct run *run)
 {
 	char key[POOL_KEY];
-	if (run->workspace_fd >= 0)
-		return false;
-	pool_key(run->policy_hash, run->config, key);
-	pool_want(run->s->pool, key, run->config);
+	const char *mode = shape_of(run).workspace_mode;
+	pool_key(run->s->pool, run->policy_hash, run->config, mode, key);
+	pool_want(run->s->pool, key, run->config, mode);
 	struct prepared *prepared = run->sandbox == NULL ? pool_take(run->s->pool, key) : NULL;
 	if (prepared == NULL)
 		return false;
@@ -64,12 +80,15 @@ use_prepared(struct run *run)
 	(void)snprintf(run->sandbox->id, sizeof(run->sandbox->id), "%s", run->sandbox_id);
 	run->receipt = TAKE_PTR(prepared->receipt);
 	pool_release(prepared);
-	receipt_name(run->receipt, run->sandbox_id, run->task);
 	run_mark(run, "prepared", clock_monotonic_ns());
-	if (run_watch_sandbox(run) < 0)
+	if (run_watch_sandbox(run) < 0) {
 		run_fail_with(run, ENOMEM, "no_memory", "out of memory");
-	else
+	} else if (mode != NULL) {
+		add_workspace(run);
+	} else {
+		receipt_name(run->receipt, run->sandbox_id, run->task);
 		run_ready(run);
+	}
 	return true;
 }
 
@@ -127,12 +146,14 @@ on_approved(struct run *run, struct msg *m)
 	int r = take_config(run, m, &err);
 	if (r == 0 && run->session == NULL)
 		r = check_workspace(run, &err);
-	if (r < 0)
+	if (r < 0) {
 		run_fail(run, &err);
-	else if (run->session != NULL)
+	} else if (run->session != NULL) {
 		run_ready(run);
-	else if (!use_prepared(run))
-		build(run);
+	} else if (!use_prepared(run)) {
+		run_set_state(run, RUN_BUILDING);
+		run_build(run);
+	}
 }
 
 static void

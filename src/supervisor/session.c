@@ -416,15 +416,25 @@ watch_sandbox(struct session *session, struct error *err)
 	return r < 0 ? error_set(err, ENOMEM, "no_memory", "out of memory") : 0;
 }
 
+static struct sandbox_shape
+shape_of(const struct session *session)
+{
+	return (struct sandbox_shape){.config = session->config,
+	    .workspace_mode = session->workspace_mode,
+	    .workspace_path = session->workspace_path,
+	    .workspace_fd = session->workspace_fd};
+}
+
 static bool
 use_prepared(struct session *session)
 {
 	char key[POOL_KEY];
 	struct error err = {0};
-	if (session->workspace_mode != NULL || session->user >= 0)
+	const char *mode = session->workspace_mode;
+	if (session->user >= 0)
 		return false;
-	pool_key(session->policy_hash, session->config, key);
-	pool_want(session->s->pool, key, session->config);
+	pool_key(session->s->pool, session->policy_hash, session->config, mode, key);
+	pool_want(session->s->pool, key, session->config, mode);
 	struct prepared *prepared = pool_take(session->s->pool, key);
 	if (prepared == NULL)
 		return false;
@@ -432,11 +442,16 @@ use_prepared(struct session *session)
 	session->receipt = TAKE_PTR(prepared->receipt);
 	pool_release(prepared);
 	(void)snprintf(session->sandbox->id, sizeof(session->sandbox->id), "%s", session->id);
-	receipt_name(session->receipt, session->id, session->task);
-	if (watch_sandbox(session, &err) < 0)
+	const struct sandbox_shape shape = shape_of(session);
+	int r = watch_sandbox(session, &err);
+	if (r == 0 && mode != NULL)
+		r = sandbox_send_workspace(session->sandbox, &shape, &err);
+	if (r < 0) {
 		session_end(session, err.code, err.message);
-	else
+	} else if (mode == NULL) {
+		receipt_name(session->receipt, session->id, session->task);
 		become_ready(session);
+	}
 	return true;
 }
 
@@ -474,17 +489,18 @@ build(struct session *session, const char *hash, const struct json *config)
 	if (r == 0) {
 		bool host = strcmp(json_get_str(session->config, "root", ""), "host") == 0 &&
 		    strcmp(json_get_str(session->config, "executables", ""), "listed") != 0;
-		r = session->user >= 0 ? sandbox_spawn(session->s->sandboxes, view, session->id,
-					     session->user, &session->sandbox, &err)
-				       : pool_spawn(session->s->pool, host ? NULL : view,
-					     session->id, &session->sandbox, &err);
+		/* One begun ahead does not see what was mounted since, and a user's workspace is a path. */
+		bool fresh = session->user >= 0 ||
+		    (session->workspace_mode != NULL &&
+			sandbox_host_rootless(session->s->sandboxes));
+		r = fresh ? sandbox_spawn(session->s->sandboxes, view, session->id, session->user,
+				&session->sandbox, &err)
+			  : pool_spawn(session->s->pool, host ? NULL : view, session->id,
+				&session->sandbox, &err);
 	}
 	if (r == 0)
 		r = watch_sandbox(session, &err);
-	struct sandbox_shape shape = {.config = session->config,
-	    .workspace_mode = session->workspace_mode,
-	    .workspace_path = session->workspace_path,
-	    .workspace_fd = session->workspace_fd};
+	const struct sandbox_shape shape = shape_of(session);
 	if (r == 0)
 		r = sandbox_send_plan(session->sandbox, &shape, &err);
 	if (r < 0) {

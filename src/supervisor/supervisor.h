@@ -105,6 +105,8 @@ int session_on_open(struct conn *conn, struct msg *m);
 int checkpoint_on_request(struct conn *conn, struct msg *m);
 int checkpoint_on_view(struct conn *conn, struct msg *m);
 void checkpoint_on_client_closed(struct conn *conn);
+/* TASK's changes were committed: they are no conflict later. */
+void checkpoint_committed(struct supervisor *s, const char *task);
 void session_on_client_closed(struct conn *conn);
 bool session_on_viewed(struct supervisor *s, struct msg *m);
 bool session_on_refused(struct supervisor *s, struct msg *m);
