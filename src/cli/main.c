@@ -16,6 +16,7 @@
 
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "cli/sandbox.h"
 #include "cli/say.h"
 #include "ipc/paths.h"
 
@@ -150,6 +151,8 @@ main(int argc, char **argv)
 		(void)buf_add_str(&out, "ringfence " RINGFENCE_VERSION "\n");
 		return say_out(&out);
 	}
+	if (strcmp(argv[1], "help") == 0 && argc > 3 && strcmp(argv[2], "sandbox") == 0)
+		return sandbox_verb_help(argv[3]);
 	if (strcmp(argv[1], "help") == 0)
 		return cli_help(argc > 2 ? argv[2] : NULL);
 	if (argv[1][0] == '-') {

@@ -77,6 +77,17 @@ find_verb(const char *name)
 
 /* ---- help and arguments ---- */
 
+static int
+unknown_verb(const char *name)
+{
+	const char *near = nearest_name(name, &verbs[0].name, sizeof(verbs[0]));
+	if (near != NULL)
+		say("unknown command sandbox %.60s; did you mean %s?", name, near);
+	else
+		say("unknown command sandbox %.60s; see ringfence help sandbox", name);
+	return EXIT_BAD_USAGE;
+}
+
 void
 sandbox_help(struct buf *out)
 {
@@ -95,6 +106,8 @@ sandbox_verb_help(const char *name)
 {
 	const struct verb *v = find_verb(name);
 	_cleanup_buf_ struct buf out;
+	if (v->name == NULL)
+		return unknown_verb(name);
 	buf_init(&out, 1 << 16);
 	(void)buf_addf(
 	    &out, "usage: ringfence sandbox %s %s\n\n%s\n\n", v->name, v->usage, v->summary);
@@ -393,10 +406,5 @@ cmd_sandbox(int argc, char **argv)
 	const struct verb *verb = find_verb(argv[1]);
 	if (verb->name != NULL)
 		return verb->run(argc, argv);
-	const char *near = nearest_name(argv[1], &verbs[0].name, sizeof(verbs[0]));
-	if (near != NULL)
-		say("unknown command sandbox %.60s; did you mean %s?", argv[1], near);
-	else
-		say("unknown command sandbox %.60s; see ringfence help sandbox", argv[1]);
-	return EXIT_BAD_USAGE;
+	return unknown_verb(argv[1]);
 }

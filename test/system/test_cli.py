@@ -135,7 +135,7 @@ class TestUsage(Case):
         self.assertRegex(r.stdout, rb"^ringfence \d+\.\d+\.\d+\n$")
 
     def test_every_subcommand_has_help(self):
-        for name in ("run", "review", "kill", "tasks", "status", "start", "stop"):
+        for name in ("run", "sandbox", "serve", "review", "kill", "tasks", "status", "start", "stop"):
             for args in (["help", name], [name, "--help"]):
                 r = self.cli(*args)
                 self.assertEqual(r.returncode, 0, name)
