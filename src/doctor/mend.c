@@ -115,8 +115,8 @@ void
 mend_idmap(struct finding *f)
 {
 	finding_fix(f,
-	    "root's workspaces need a file system that supports it (ext4, xfs, btrfs, tmpfs; "
-	    "overlay from Linux 5.19): keep them on one of those");
+	    "root's workspaces need a file system that supports it (ext4, xfs, btrfs; overlay "
+	    "from Linux 5.19, tmpfs from 6.3): keep them on one of those");
 }
 
 void

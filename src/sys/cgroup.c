@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 
 #include "base/buf.h"
 
@@ -208,32 +209,97 @@ detect_v1(struct cgroup_host *host, const char *listing)
 	}
 }
 
-/* Version 2 wants processes in leaves only. As root we use /ringfence below the root group; as a user
- * the nearest ancestor that was delegated to us (systemd gives user@UID.service its controllers). */
+/* ---- version 2: where ours are made ---- */
+
+#define UNIT "ringfence.service"
+#define LEAF "supervisor" /* as DelegateSubgroup= of the unit may call it */
+
+/* Whether systemd gave the group at PATH away (Delegate=): its subtree is then ours to arrange. */
+static bool
+is_delegated(const char *path)
+{
+	char value[8];
+	struct stat st;
+	if (getxattr(path, "trusted.delegate", value, sizeof(value)) == 1 && value[0] == '1')
+		return true;
+	if (getxattr(path, "user.delegate", value, sizeof(value)) == 1 && value[0] == '1')
+		return true;
+	/* Before systemd 251 a user's manager leaves no mark that the user may read. */
+	return geteuid() != 0 && stat(path, &st) == 0 && st.st_uid == geteuid();
+}
+
+/* Moves every process of the group at FD into its child LEAF: processes may be in leaves only. */
+static int
+move_to_leaf(int fd)
+{
+	char pids[4096];
+	if (mkdirat(fd, LEAF, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	for (int tries = 0; tries < 16; tries++) {
+		int r = read_at(fd, "cgroup.procs", pids, sizeof(pids));
+		if (r < 0 || pids[0] == 0)
+			return r;
+		for (char *pid = pids, *end; (end = strchr(pid, '\n')) != NULL; pid = end + 1) {
+			*end = 0;
+			r = write_at(fd, LEAF "/cgroup.procs", pid);
+			if (r < 0 && r != -ESRCH)
+				return r;
+		}
+	}
+	return -EBUSY;
+}
+
+/* In our own unit its group is the base, so that what the unit and its slice are allowed holds for all.
+ * PATH is our group's, and becomes the unit's. False: we do not run as that unit. */
+static bool
+take_unit(char *path)
+{
+	char *slash = strrchr(path, '/');
+	if (slash != NULL && strcmp(slash, "/" LEAF) == 0)
+		*slash = 0;
+	slash = strrchr(path, '/');
+	if (slash == NULL || strcmp(slash, "/" UNIT) != 0 || !is_delegated(path))
+		return false;
+	char offered[256];
+	_cleanup_close_ int fd = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+	/* A unit that was given nothing is no better than what is above it. */
+	return fd >= 0 && read_at(fd, "cgroup.controllers", offered, sizeof(offered)) == 0 &&
+	    strstr(offered, "memory") != NULL && move_to_leaf(fd) == 0;
+}
+
+/* The topmost directory from PATH up that is still this user's, which has no processes of its own: systemd
+ * gives user@UID.service its controllers. */
+static void
+climb_to_ours(const char *mount, char *path)
+{
+	struct stat st;
+	while (strlen(path) > strlen(mount) &&
+	    (stat(path, &st) < 0 || st.st_uid != geteuid() || access(path, W_OK) < 0))
+		*strrchr(path, '/') = 0;
+	for (;;) {
+		char parent[300];
+		(void)snprintf(parent, sizeof(parent), "%s", path);
+		char *slash = strrchr(parent, '/');
+		if (slash == NULL || strlen(parent) <= strlen(mount))
+			return;
+		*slash = 0;
+		if (stat(parent, &st) < 0 || st.st_uid != geteuid())
+			return;
+		(void)snprintf(path, 300, "%s", parent);
+	}
+}
+
+/* Our unit's group; else, as root, the root group, and as a user what was delegated to them. */
 static int
 open_v2_base(struct cgroup_host *host, const char *mount, const char *own)
 {
 	char path[300];
-	if (geteuid() == 0) {
-		(void)snprintf(path, sizeof(path), "%s", mount);
-	} else {
-		(void)snprintf(path, sizeof(path), "%s%s", mount, own);
-		struct stat st;
-		while (strlen(path) > strlen(mount) &&
-		    (stat(path, &st) < 0 || st.st_uid != geteuid() || access(path, W_OK) < 0))
-			*strrchr(path, '/') = 0;
-		/* The topmost directory that is still ours has no processes of its own. */
-		for (;;) {
-			char parent[300];
-			(void)snprintf(parent, sizeof(parent), "%s", path);
-			char *slash = strrchr(parent, '/');
-			if (slash == NULL || strlen(parent) <= strlen(mount))
-				break;
-			*slash = 0;
-			if (stat(parent, &st) < 0 || st.st_uid != geteuid())
-				break;
-			(void)snprintf(path, sizeof(path), "%s", parent);
-		}
+	(void)snprintf(path, sizeof(path), "%s%s", mount, strcmp(own, "/") == 0 ? "" : own);
+	if (!take_unit(path)) {
+		(void)snprintf(path, sizeof(path), "%s%s", mount,
+		    geteuid() == 0 || strcmp(own, "/") == 0 ? "" : own);
+		if (geteuid() != 0)
+			climb_to_ours(mount, path);
 	}
 	(void)snprintf(host->base[0], sizeof(host->base[0]), "%s", path);
 	int fd = open(path, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
@@ -243,7 +309,7 @@ open_v2_base(struct cgroup_host *host, const char *mount, const char *own)
 static void
 detect_v2(struct cgroup_host *host, const char *listing, const char *mount)
 {
-	char own[200], text[256];
+	char own[200], text[256] = "";
 	if (own_path(listing, "", own, sizeof(own)) < 0)
 		return;
 	int fd = open_v2_base(host, mount, own);
@@ -352,7 +418,8 @@ is_owner(long pid)
 	const char *name = strchr(text, '('), *end = strrchr(text, ')');
 	if (name == NULL || end == NULL || end[1] != ' ')
 		return true;
-	bool ours = strncmp(name, "(rf-supervisor)", 15) == 0 || strncmp(name, "(rf-prove)", 10) == 0;
+	bool ours =
+	    strncmp(name, "(rf-supervisor)", 15) == 0 || strncmp(name, "(rf-prove)", 10) == 0;
 	return ours && end[2] != 'Z' && end[2] != 'X';
 }
 
@@ -557,6 +624,15 @@ cgroup_evidence(struct cgroup *group)
 	(void)json_set_str(e, "version", v1 ? "v1" : "v2");
 	(void)json_set_str(e, "group", group->name);
 	(void)json_set_str(e, "below", host->base[0]);
+	struct json *paths = json_new_object();
+	for (unsigned c = 0; c < CGROUP_CONTROLLERS; c++) {
+		char path[400];
+		if ((host->controllers & 1u << c) == 0)
+			continue;
+		(void)snprintf(path, sizeof(path), "%s/%s", host->base[v1 ? c : 0], group->name);
+		(void)json_set_str(paths, controller_names[c], path);
+	}
+	(void)json_set(e, "paths", paths);
 	if (host->controllers & 1u << CGROUP_MEMORY)
 		(void)json_set_int(e, "memory_bytes", group_read_int(group, FILE_MEMORY_LIMIT, 0));
 	if (host->controllers & 1u << CGROUP_PIDS)

@@ -1,9 +1,11 @@
 /* Control groups for sandboxes, version 2 or version 1, whichever this host can give us.
  *
- * Groups are made below the group that we run in, so that limits on us hold for them too. On version
- * 1 a sandbox's first process enters by writing "0" to `tasks` itself: a single thread that moves
- * itself takes no RCU grace period, while writing its pid to `cgroup.procs` costs milliseconds. On
- * version 2 the same is done with `cgroup.procs`, before anything else runs in the sandbox.
+ * In a unit ringfence.service with Delegate=, groups are made below that unit's, so that limits on it hold
+ * for them too; else below what is delegated to us, as root the root group (version 2), or the group that
+ * we run in (version 1). On version 1 a sandbox's first process enters by writing "0" to `tasks` itself: a
+ * single thread that moves itself takes no RCU grace period, while writing its pid to `cgroup.procs` costs
+ * milliseconds. On version 2 the same is done with `cgroup.procs`, before anything else runs in the
+ * sandbox.
  * A group that a sandbox left empty is kept and used again: making one costs more than all else here.
  * See cgroups(7), the kernel's Documentation/admin-guide/cgroup-v{1,2}. */
 #pragma once
