@@ -111,6 +111,36 @@ the_history_is_newest_first_and_says_what_is_active(void **state)
 	assert_string_equal(buf_str(&out), "q2* ");
 }
 
+static void
+what_was_activated_once_is_found_by_its_hash(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_buf_ struct buf found;
+	buf_init(&found, 4096);
+	activate(f->a, "p", '1', "one");
+	activate(f->a, "p", '2', "two");
+	assert_int_equal(store_policy_text(f->b, h('1'), &found), 0);
+	assert_string_equal(buf_str(&found), "one");
+	assert_int_equal(store_policy_text(f->b, h('3'), &found), -ENOENT);
+}
+
+static void
+a_tool_reads_beside_who_writes_and_cannot_write(void **state)
+{
+	struct fixture *f = *state;
+	struct store *reader = NULL;
+	struct error err;
+	activate(f->a, "p", '1', "one");
+	assert_int_equal(store_open_to_read(f->path, &reader, &err), 0);
+	assert_active(reader, "p", '1', "one");
+	activate(f->a, "p", '2', "two");
+	assert_active(reader, "p", '2', "two");
+	assert_true(store_policy_rollback(reader, "p", "bob", 200, hash, previous) < 0);
+	assert_active(f->b, "p", '2', "two");
+	store_close(reader);
+	assert_true(store_open_to_read("/no/such/store.db", &reader, &err) < 0);
+}
+
 int
 main(void)
 {
@@ -120,6 +150,8 @@ main(void)
 	    CASE(a_rollback_goes_back_one_step_each_time),
 	    CASE(activating_what_is_active_changes_nothing),
 	    CASE(a_name_that_was_never_activated_is_not_found),
+	    CASE(what_was_activated_once_is_found_by_its_hash),
+	    CASE(a_tool_reads_beside_who_writes_and_cannot_write),
 	    CASE(the_history_is_newest_first_and_says_what_is_active),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
