@@ -29,7 +29,8 @@ open_disk(const struct fixtures *f)
 	while (dev != NULL && (entry = readdir(dev)) != NULL) {
 		if (entry->d_type != DT_BLK)
 			continue;
-		_cleanup_close_ int fd = openat(dirfd(dev), entry->d_name, O_RDONLY | O_CLOEXEC);
+		_cleanup_close_ int fd =
+		    openat(dirfd(dev), entry->d_name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 		if (fd >= 0) {
 			(void)closedir(dev);
 			return answer(true, "a disk of the host's, byte by byte");

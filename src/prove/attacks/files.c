@@ -174,9 +174,10 @@ changed_outside(const struct fixtures *f)
 {
 	char text[256] = {0};
 	_cleanup_close_ int fd = open(original(f), O_RDONLY | O_CLOEXEC);
-	return answer(
-	    fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 && strstr(text, CHANGE) != NULL,
-	    "the host's file has what it wrote");
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		return cannot("no file to look at");
+	return strstr(text, CHANGE) != NULL ? answer(true, "the host's file has what it wrote")
+					    : held("the host's file is as it was");
 }
 
 static enum attack_result
@@ -188,8 +189,8 @@ delete_workspace(const struct fixtures *f)
 static enum attack_result
 deleted_outside(const struct fixtures *f)
 {
-	struct stat st;
-	return answer(stat(original(f), &st) < 0 && errno == ENOENT, "the host's file is gone");
+	return access(original(f), F_OK) < 0 ? answer(true, "the host's file is gone")
+					     : held("the host's file is there");
 }
 
 static enum attack_result
