@@ -242,6 +242,13 @@ find_program(struct run *run, struct error *err)
 	if (r == -EACCES)
 		return error_set(
 		    err, EACCES, "program_not_executable", "%s: not executable", shown);
+	/* Perhaps there is no such root: an image that was never imported. */
+	const struct json *view;
+	if (run->config != NULL) {
+		r = sandbox_host_view(run->s->sandboxes, run->config, &view, err);
+		if (r < 0)
+			return r;
+	}
 	(void)error_set(
 	    err, ENOENT, "program_not_found", "%s: no such program in the sandbox", shown);
 	error_remedy(err, "the sandbox shows its root (%s) and the workspace, nothing else",

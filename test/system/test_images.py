@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import io
 import json
+import lzma
 import os
 import shutil
 import stat
@@ -111,7 +112,7 @@ def zstd(data):
 
 
 def xz(data):
-    return subprocess.run(["xz", "-c"], input=data, stdout=subprocess.PIPE, check=True).stdout
+    return lzma.compress(data)
 
 
 def busybox():
@@ -553,6 +554,77 @@ class Images:
         os.makedirs(os.path.join(base, "run"))
         os.mkfifo(os.path.join(base, "run", "initctl"), 0o644)  # nobody sees /run of an image
         self.imported(base)
+
+
+    # ---- commands in an image ----
+
+    POLICY = ("version: 1\nname: in-image\nsandbox:\n  root: image:{}\n"
+              "rules:\n  - {{name: any, why: test, owner: test, allow: exec, program: {}}}\n")
+
+    def in_image(self, *command, name="bb", program="any", options=(), code=0):
+        """What COMMAND prints in the image NAME."""
+        policy = self.rf.write("policy.yaml", self.POLICY.format(name, program))
+        r = self.rf.run("--policy", policy, *options, "--", *command)
+        self.assertEqual(r.returncode, code, r.stderr.decode())
+        return (r.stdout if code == 0 else r.stderr).decode()
+
+    def import_busybox(self):
+        """A layered image with a C library's worth of nothing: static busybox, and its configuration."""
+        self.addCleanup(self.rf.destroy)
+        low = tar(*(e for e in PLAIN if e[0].name not in ("dev/null", "usr/bin/tool", "usr/bin/also")), busybox(),
+                  entry("srv/old", "old"))
+        high = tar(link("usr/bin/sh", "busybox"), link("opt/bin/echo", "../../bin/busybox"), entry("srv/.wh.old", ""),
+                   link("usr/bin/cat", "/bin/busybox"), entry("etc/shadow", "x", mode=0), link("out", "/proc/1/root"),
+                   entry("work/file", "here"))
+        # Its bin/busybox is below a link, as a builder that does not know would write it.
+        self.refused(docker([low, high]), "below a link")
+        low = tar(*(e for e in PLAIN if e[0].name not in ("dev/null", "usr/bin/tool", "usr/bin/also")),
+                  (busybox()[0].replace(name="usr/bin/busybox"), busybox()[1]), entry("srv/old", "old"))
+        return self.imported(docker([low, high], Env=["PATH=/opt/bin:/bin", "GREETING=hi"], WorkingDir="/work"), "bb")
+
+    def test_a_command_sees_the_image_and_nothing_of_the_host(self):
+        self.import_busybox()
+        script = ("cat /etc/motd; echo $GREETING $PATH; ls /srv; busybox id -un; "
+                  "busybox test -e /usr/bin/python3 && echo host; busybox touch /tmp/ok && echo tmp; "
+                  "for f in /etc/x /srv/x /x /home/x; do echo x > $f; done 2>/dev/null; "
+                  "busybox find / -xdev -perm /6000; busybox ls /work; busybox grep -c . /etc/passwd; "
+                  "busybox chmod 777 /etc/motd || echo kept")
+        self.assertEqual(self.in_image("sh", "-c", script).splitlines(),
+                         ["hello from the image", "hi /opt/bin:/bin", "agent", "tmp", "file", "3", "kept"])
+
+    def test_programs_are_found_as_inside(self):
+        self.import_busybox()
+        # The image's PATH, a directory that is a link, a relative name; rules name what is executed.
+        self.assertEqual(self.in_image("echo", "1", program="/opt/bin/echo"), "1\n")
+        self.assertEqual(self.in_image("/bin/busybox", "echo", "2", program="/usr/bin/busybox"), "2\n")
+        self.assertEqual(self.in_image("../../usr//bin/./sh", "-c", "echo 3", program="/usr/bin/sh"), "3\n")
+        for name, code in (("python3", 127), ("/usr/bin/python3", 127), ("/etc/motd", 126), ("/out/bin/sh", 127)):
+            self.in_image(name, code=code)
+
+    def test_sandboxes_share_an_image_and_keep_it_from_being_removed(self):
+        told = self.import_busybox()
+        policy = self.rf.write("policy.yaml", self.POLICY.format("bb", "any"))
+        running = [self.rf.start("run", "--policy", policy, "--", "sh", "-c", "echo up; read x; cat /etc/motd",
+                                 stdin=subprocess.PIPE) for _ in range(2)]
+        for r in running:
+            self.assertEqual(r.stdout.readline(), b"up\n")
+        refused = self.image("remove", "bb")
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("sandboxes use this image", refused.err)
+        self.imported(tar(entry("etc/")), "bb")
+        self.assertEqual(json.loads(self.image("gc", "--json").out)["in_use"], 1)
+        for r in running:
+            self.assertEqual(r.communicate(b"\n", timeout=30)[0], b"hello from the image\n")
+        self.rf.stop()
+        ring.wait_until(lambda: not self.rf.programs(), "an end of the programs")
+        self.assertEqual(json.loads(self.image("gc", "--json").out)["images"], 1)
+        self.assertFalse(os.path.exists(self.root_of(told)))
+
+    def test_an_image_that_is_not_there_is_said_so(self):
+        self.addCleanup(self.rf.destroy)
+        said = self.in_image("sh", name="never:1", code=125)
+        self.assertIn("no image never:1", said)
+        self.assertIn("ringfence image import", said)
 
 
 class TestRootless(Images, unittest.TestCase):
