@@ -148,7 +148,7 @@ void
 check_programs(struct finding *ret)
 {
 	static const char *const names[] = {"rf-supervisor", "rf-init", "rf-arbiter", "rf-ledger",
-	    "rf-policy", "rf-audit", "rf-workspace"};
+	    "rf-policy", "rf-audit", "rf-workspace", "rf-layers"};
 	char path[PATHS_MAX], missing[120] = "";
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (paths_program(names[i], path, NULL) < 0)

@@ -65,7 +65,7 @@ enum msg_type {
 	    91, /* {"sandbox","from"?:checkpoint|"base","to"?:checkpoint|"now"}: the two states of the
 	           workspace as directories; ← MSG_SESSION_VIEWED */
 	MSG_SESSION_VIEWED =
-	    92, /* ← {"task","policy","path","began_ms","layers" (names with commas: only where these
+	    92, /* ← {"task","policy","path","began_ms"? (from "base"),"layers" (names with commas: only where these
 	           directories have entries can the two differ; may be empty)}; fds: [from], [to],
 	           [directory of the layers]: `rf-workspace compare --from-fd … --to-fd …
 	           --layers-fd … --layers …` */
