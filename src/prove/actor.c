@@ -1,6 +1,7 @@
 #include "prove/actor.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "sys/process.h"
 
 #define LINE_MAX_BYTES 16384
+#define FAREWELL_MS 2000
 
 void
 actor_init(struct actor *a, struct prove *p, struct trial *trial, actor_fn *on_change)
@@ -192,13 +194,25 @@ actor_hang_up(struct actor *a)
 }
 
 void
+actor_end(struct actor *a)
+{
+	struct pollfd ended = {.fd = a->pidfd, .events = POLLIN};
+	if (a->pidfd < 0 || a->exited)
+		return;
+	if (a->in >= 0) {
+		actor_hang_up(a);
+		(void)poll(&ended, 1, FAREWELL_MS);
+	}
+	actor_kill(a);
+	(void)process_reap(a->pidfd, true, &a->status);
+	a->exited = true;
+}
+
+void
 actor_done(struct actor *a)
 {
 	int *const fds[] = {&a->pidfd, &a->in, &a->out, &a->err, &a->control};
-	if (a->pidfd >= 0 && !a->exited) {
-		actor_kill(a);
-		(void)process_reap(a->pidfd, true, NULL);
-	}
+	actor_end(a);
 	if (a->pidfd >= 0)
 		keeper_forget(a->p, a->pid);
 	a->watch_pid = watch_remove(a->watch_pid);

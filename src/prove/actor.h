@@ -38,5 +38,8 @@ int actor_listen(struct actor *a) MUST_CHECK;
 void actor_kill(struct actor *a);
 /* Closes its standard input: how fixtures are told to end. */
 void actor_hang_up(struct actor *a);
-/* Lets go of everything. What still runs is killed. */
+/* Ends and reaps what was started, if it still runs: what has an open standard input may leave by itself first,
+ * and take with it what it made outside of our directories. */
+void actor_end(struct actor *a);
+/* Lets go of everything, after actor_end. */
 void actor_done(struct actor *a);

@@ -77,7 +77,7 @@ struct options {
 };
 
 #define JOBS_MAX 16
-#define KNOWN_MAX (4 * JOBS_MAX + 1)
+#define KNOWN_MAX (4 * (JOBS_MAX + 1) + 1)
 
 struct prove {
 	struct options options;
@@ -124,14 +124,14 @@ void stage_strike(struct prove *p);
 /* What a lock takes where it is the only one. */
 struct means {
 	uint64_t namespaces;
-	bool
-	    ns_root; /* starts as the root of namespaces of its own, with all capabilities over them */
-	bool
-	    user_ns; /* a user namespace is among them because the kernel wants it, not as a lock */
-	bool
-	    product; /* a lock of the supervisor or the CLI: tried in a sandbox of the product, every other
-			       limit far away */
-	const char *without; /* why it cannot be had here; NULL if it can */
+	/* Starts as the root of namespaces of its own, with all capabilities over them. */
+	bool ns_root;
+	/* A user namespace is among them because the kernel wants it, not as a lock. */
+	bool user_ns;
+	/* A lock of the supervisor or the CLI: tried in a sandbox of the product, every other limit far away. */
+	bool product;
+	/* Why it cannot be had here; NULL if it can. */
+	const char *without;
 };
 
 /* LOCK_NONE: of the control. */
@@ -145,7 +145,6 @@ void verdict_reach(struct row *row);
 void verdict_sum(struct prove *p);
 /* 0: every controlled attack is held by all and by each lock named for it; else 1. */
 int verdict_exit_code(const struct summary *summary);
-
 const char *verdict_name(enum verdict verdict);
 const char *outcome_name(enum outcome outcome);
 

@@ -379,20 +379,28 @@ on_patience(struct timer *timer, void *data)
 
 /* ---- the beginning and the end ---- */
 
+void
+trial_abort(struct trial *t)
+{
+	struct actor *const actors[] = {&t->actor, &t->checker, &t->neighbour, &t->outside};
+	t->patience = timer_cancel(t->patience);
+	for (size_t i = 0; i < ARRAY_LEN(actors); i++)
+		actor_end(actors[i]);
+	keeper_end_strays(t->p, (int)t->number);
+	for (size_t i = 0; i < ARRAY_LEN(actors); i++)
+		actor_done(actors[i]); /* and gives back its control group, which is empty now */
+	tree_remove(t->own);
+	tree_remove(t->dir);
+	tree_remove(t->neighbour_dir);
+	free(t);
+}
+
 static void
 say_farewell(void *data)
 {
 	struct trial *t = data;
-	struct actor *const actors[] = {&t->actor, &t->checker, &t->neighbour, &t->outside};
-	t->patience = timer_cancel(t->patience);
-	keeper_end_strays(t->p, (int)t->number);
-	for (size_t i = 0; i < ARRAY_LEN(actors); i++)
-		actor_done(actors[i]);
-	tree_remove(t->own);
-	tree_remove(t->dir);
-	tree_remove(t->neighbour_dir);
 	t->done(t, t->data);
-	free(t);
+	trial_abort(t);
 }
 
 static int
@@ -417,7 +425,7 @@ make_directories(struct trial *t)
 
 int
 trial_start(struct prove *p, const struct row *row, enum place place, enum lock lock,
-    unsigned number, struct finding *finding, trial_done_fn *done, void *data)
+    unsigned number, struct finding *finding, struct trial **ret, trial_done_fn *done, void *data)
 {
 	struct error err = {0};
 	struct trial *t = calloc(1, sizeof(*t));
@@ -448,6 +456,7 @@ trial_start(struct prove *p, const struct row *row, enum place place, enum lock 
 		conclude(t, OUTCOME_UNAVAILABLE, err.message);
 	else if (r < 0)
 		conclude_error(t, "", &err, NULL);
-	step(t);
+	*ret = t;
+	step(t); /* at most defers its end */
 	return 0;
 }

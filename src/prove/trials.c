@@ -18,6 +18,7 @@ struct pending {
 struct queue {
 	struct prove *p;
 	struct pending *items; /* owned */
+	struct trial *live[JOBS_MAX];
 	size_t n, next, done, running;
 	int error;
 };
@@ -39,7 +40,9 @@ static void
 on_done(struct trial *trial, void *data)
 {
 	struct queue *q = data;
-	(void)trial;
+	for (size_t i = 0; i < JOBS_MAX; i++)
+		if (q->live[i] == trial)
+			q->live[i] = NULL;
 	q->running--;
 	q->done++;
 	show_progress(q);
@@ -51,9 +54,12 @@ fill(struct queue *q)
 {
 	while (q->error == 0 && q->running < q->p->options.jobs && q->next < q->n) {
 		const struct pending *item = &q->items[q->next++];
+		size_t slot = 0;
+		while (q->live[slot] != NULL)
+			slot++;
 		q->running++;
 		int r = trial_start(q->p, item->row, item->place, item->lock, (unsigned)q->next,
-		    item->finding, on_done, q);
+		    item->finding, &q->live[slot], on_done, q);
 		if (r < 0)
 			q->error = r;
 	}
@@ -140,6 +146,9 @@ trials_run(struct prove *p, struct error *err)
 	add_all(&q);
 	fill(&q);
 	r = q.n == 0 ? 0 : loop_run(p->loop);
+	for (size_t i = 0; i < JOBS_MAX; i++)
+		if (q.live[i] != NULL)
+			trial_abort(q.live[i]);
 	p->summary.trials = (unsigned)q.n;
 	p->summary.took_ms = (clock_monotonic_ns() - begin) / 1000000;
 	if (r == -EINTR)
