@@ -152,13 +152,14 @@ make_view(const struct listed_set *set, const char *tree, uid_t uid, gid_t gid)
 		add_whole(&v);
 		qsort(v.binds, v.n_binds, sizeof(*v.binds), compare_binds);
 	}
-	int r = v.binds == NULL ? -ENOMEM : json_set(view, "binds", binds_json(&v));
-	if (json_set(view, "links", v.links) < 0 ||
-	    json_set(view, "files", json_detach(host, "files")) < 0 ||
-	    json_set(view, "rules", v.rules) < 0 || json_set_bool(view, "noexec", true) < 0)
-		r = -ENOMEM;
+	/* Each is taken, also when one before it was not. */
+	bool failed = json_set(view, "binds", v.binds != NULL ? binds_json(&v) : NULL) < 0;
+	failed |= json_set(view, "links", v.links) < 0;
+	failed |= json_set(view, "files", json_detach(host, "files")) < 0;
+	failed |= json_set(view, "rules", v.rules) < 0;
+	failed |= json_set_bool(view, "noexec", true) < 0;
 	free(v.binds);
-	return r < 0 ? json_free(view) : view;
+	return failed ? json_free(view) : view;
 }
 
 /* ---- the manifest: what was made, of what ---- */
@@ -219,22 +220,25 @@ is_good(int state_fd, const struct json *manifest)
 		state_fd, json_get_str(manifest, "tree", ""), json_get(manifest, "files"));
 }
 
-/* Without it the next start reads the programs again: so a failure is no error. */
-static void
+/* A file that cannot be written is no error: the next start reads the programs again. -ENOMEM: the manifest is
+ * not whole. */
+static int
 write_manifest(int state_fd, const char *name, const struct json *manifest)
 {
 	char temporary[LISTED_NAME_SIZE];
 	_cleanup_buf_ struct buf text;
 	buf_init(&text, MANIFEST_MAX);
 	(void)snprintf(temporary, sizeof(temporary), PREFIX "new-%d.json", (int)getpid());
-	if (json_write(manifest, &text) < 0)
-		return;
+	int r = json_write(manifest, &text);
+	if (r < 0)
+		return r;
 	(void)unlinkat(state_fd, temporary, 0);
 	_cleanup_close_ int fd =
 	    openat(state_fd, temporary, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0 || write(fd, text.data, text.len) != (ssize_t)text.len ||
 	    renameat(state_fd, temporary, state_fd, name) < 0)
 		(void)unlinkat(state_fd, temporary, 0);
+	return 0;
 }
 
 /* ---- together ---- */
@@ -299,13 +303,13 @@ listed_view(int state_fd, const char *state, const struct json *programs, uid_t 
 		struct error why = {0};
 		manifest = json_free(manifest);
 		r = make_manifest(state_fd, state, programs, uid, gid, &manifest, &why);
+		if (r == 0)
+			r = write_manifest(state_fd, name, manifest);
 		good = r == 0;
 		if (r == -ESTALE && i + 1 < ATTEMPTS)
 			r = 0; /* a package is being installed: look again */
 		if (r < 0 && err != NULL)
 			*err = why;
-		if (good)
-			write_manifest(state_fd, name, manifest);
 	}
 	if (r < 0)
 		return err == NULL || err->code[0] != 0

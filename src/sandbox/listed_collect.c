@@ -150,15 +150,15 @@ process_file(struct listed_loader *loader, size_t at, struct error *err)
 	struct elf_file elf;
 	struct stat st;
 	listed_source(set, set->items[at].path);
-	int r = set->items[at].because == at ? check_script(set, at, err) : 0;
-	if (r != 0)
-		return MIN(r, 0);
 	_cleanup_close_ int fd = open(set->items[at].path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return error_set_errno(
 		    err, errno, "listed_program", "cannot read %.200s", set->items[at].path);
 	listed_identity(&st, set->items[at].identity);
 	set->items[at].bytes = st.st_size;
+	int r = set->items[at].because == at ? check_script(set, at, err) : 0;
+	if (r != 0)
+		return MIN(r, 0);
 	r = elf_read(fd, &elf);
 	if (r == 0) {
 		char path[LISTED_PATH_MAX];
@@ -187,7 +187,8 @@ listed_collect(struct listed_set *set, const struct json *programs, struct error
 	int r = 0;
 	for (size_t i = 0; i < json_len(programs) && r == 0; i++)
 		r = add_program(set, json_str(json_at(programs, i), ""), err);
-	ld_cache_open("/etc/ld.so.cache", &loader.cache);
+	if (r == 0)
+		r = ld_cache_open("/etc/ld.so.cache", &loader.cache);
 	listed_source(set, "/etc/ld.so.cache");
 	/* The set grows while it is looked through. */
 	for (size_t i = 0; i < set->n && r == 0; i++)

@@ -133,7 +133,7 @@ add_names(struct listed_set *set, const char *directory, size_t of)
 	struct stat st;
 	DIR *dir = opendir(directory);
 	if (dir == NULL)
-		return 0;
+		return errno == ENOMEM ? -ENOMEM : 0;
 	listed_source(set, directory);
 	while (!set->failed && (entry = readdir(dir)) != NULL) {
 		if (snprintf(path, sizeof(path), "%s/%s", directory, entry->d_name) >=

@@ -226,20 +226,23 @@ find_header(struct ld_cache *cache)
 	    u32_at(cache->data + at + 20) <= (cache->len - at - CACHE_HEADER) / CACHE_ENTRY;
 }
 
-void
+int
 ld_cache_open(const char *path, struct ld_cache *ret)
 {
 	struct stat st;
 	*ret = (struct ld_cache){0};
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size > CACHE_BYTES_MAX)
-		return;
+		return 0;
 	ret->len = (size_t)st.st_size;
 	ret->data = malloc(ret->len + 1);
-	if (ret->data == NULL || read_at(fd, ret->data, ret->len, 0) < 0 || !find_header(ret))
+	if (ret->data == NULL)
+		return -ENOMEM;
+	if (read_at(fd, ret->data, ret->len, 0) < 0 || !find_header(ret))
 		ld_cache_done(ret);
 	else
 		ret->data[ret->len] = 0; /* every string in it ends */
+	return 0;
 }
 
 void

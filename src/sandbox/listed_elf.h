@@ -33,8 +33,8 @@ struct ld_cache {
 	size_t base; /* where the header of the current format starts */
 };
 
-/* Reads the cache PATH. What cannot be read or is not understood is an empty cache. */
-void ld_cache_open(const char *path, struct ld_cache *ret);
+/* Reads the cache PATH. What cannot be read or is not understood is an empty cache. 0 or -ENOMEM. */
+int ld_cache_open(const char *path, struct ld_cache *ret) MUST_CHECK;
 void ld_cache_done(struct ld_cache *cache);
 /* The next path of the library NAME; *AT starts at 0. NULL when there is no more. Borrowed. */
 const char *ld_cache_next(const struct ld_cache *cache, const char *name, size_t *at);

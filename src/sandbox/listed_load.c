@@ -36,8 +36,11 @@ accept(struct search *s, const char *path)
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return false;
-	bool good = elf_read(fd, &elf) == 0;
+	int r = elf_read(fd, &elf);
+	bool good = r == 0;
 	elf_done(&elf);
+	if (r == -ENOMEM)
+		s->loader->set->failed = true;
 	if (good)
 		(void)snprintf(s->found, sizeof(s->found), "%s", path);
 	return good;
@@ -105,8 +108,9 @@ in_parents(struct search *s, size_t of)
 		bool found = false;
 		directory_of(set->items[of].path, origin);
 		if (fd >= 0) {
-			found = elf_read(fd, &elf) == 0 && elf.runpath == NULL &&
-			    in_list(s, elf.rpath, origin);
+			int r = elf_read(fd, &elf);
+			s->loader->set->failed = s->loader->set->failed || r == -ENOMEM;
+			found = r == 0 && elf.runpath == NULL && in_list(s, elf.rpath, origin);
 			elf_done(&elf);
 		}
 		if (found)
