@@ -190,7 +190,7 @@ int
 sandbox_fail(const struct error *err)
 {
 	static const char *const named[] = {"no_such_sandbox", "ambiguous", "usage", "bad_value",
-	    "checkpoint_unknown", "policy", "workspace_missing", "not_utf8"};
+	    "no_such_checkpoint", "policy", "workspace_missing", "not_utf8"};
 	say_error(err);
 	for (size_t i = 0; i < ARRAY_LEN(named); i++)
 		if (strcmp(err->code, named[i]) == 0)
@@ -283,11 +283,37 @@ explain_unknown(const struct json *body, const char *given, struct error *err)
 }
 
 int
+sandbox_list_rest(int fd, bool usage, struct json *body, struct error *err)
+{
+	struct json *all = json_get(body, "sandboxes");
+	while (json_get_int(body, "omitted", 0) > 0 && json_len(all) > 0) {
+		const struct json *last = json_at(all, json_len(all) - 1);
+		_cleanup_json_ struct json *ask = json_new_object();
+		struct msg reply = MSG_INIT;
+		(void)json_set_bool(ask, "usage", usage);
+		(void)json_set_str(ask, "after", json_get_str(last, "sandbox", ""));
+		int r = msg_call(fd, MSG_SESSION_LIST, ask, NULL, 0, ASK_MS, &reply, err);
+		if (r < 0)
+			return r;
+		const struct json *more = json_get(reply.body, "sandboxes");
+		for (size_t i = 0; i < json_len(more); i++)
+			(void)json_push(all, json_copy(json_at(more, i)));
+		(void)json_set_int(body, "omitted",
+		    json_len(more) == 0 ? 0 : json_get_int(reply.body, "omitted", 0));
+		msg_done(&reply);
+	}
+	json_unset(body, "omitted");
+	return 0;
+}
+
+int
 sandbox_resolve(int fd, const char *given, char ret[SANDBOX_NAME_MAX], struct error *err)
 {
 	struct msg reply = MSG_INIT;
 	size_t n = 0;
 	int r = msg_call(fd, MSG_SESSION_LIST, NULL, NULL, 0, ASK_MS, &reply, err);
+	if (r == 0)
+		r = sandbox_list_rest(fd, /* usage= */ false, reply.body, err);
 	if (r == 0) {
 		const struct json *found =
 		    find_sandbox(json_get(reply.body, "sandboxes"), given, &n);

@@ -62,6 +62,8 @@ int sandbox_ask(struct connection *c, enum connect_mode mode, uint16_t type, str
 struct json *sandbox_body(const char *sandbox);
 /* Whether ERR says that there is no such sandbox. */
 bool sandbox_is_unknown(const struct error *err);
+/* Asks on FD for what one message of BODY (MSG_SESSIONS) had no room for, into BODY. 0 or -errno with ERR. */
+int sandbox_list_rest(int fd, bool usage, struct json *body, struct error *err) MUST_CHECK;
 /* The sandbox that GIVEN means, by a list asked for on FD (a conversation without requests in flight): its
  * name, id, or the beginning of one id. 0; or -ENOENT, -ENOTUNIQ with a line that helps. */
 int sandbox_resolve(int fd, const char *given, char ret[SANDBOX_NAME_MAX], struct error *err)

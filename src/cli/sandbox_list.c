@@ -29,6 +29,8 @@ ask(struct connection *c, struct msg *ret, struct error *err)
 	(void)json_set_bool(body, "usage", true);
 	int r =
 	    sandbox_ask(c, CONNECT_JOIN, MSG_SESSION_LIST, body, NULL, 0, MSG_SESSIONS, ret, err);
+	if (r == 0)
+		return sandbox_list_rest(c->fd, /* usage= */ true, ret->body, err);
 	if (r != -ENOTCONN)
 		return r;
 	ret->body = json_new_object();

@@ -45,8 +45,10 @@ enum msg_type {
 	           {"wall_ms","cpu_time_ms","output_bytes"}}; fds: stdin, stdout, stderr unless "tty";
 	           ← as MSG_RUN: MSG_HELD, MSG_STARTED (with "command":N), MSG_DONE, MSG_ERROR.
 	           One command at a time on a connection; MSG_SIGNAL and MSG_STOP are for it. */
-	MSG_SESSION_LIST = 83, /* {"usage"?:bool}; ← MSG_SESSIONS */
-	MSG_SESSIONS = 84, /* ← {"sandboxes":[bodies of MSG_SESSION],"ended":[{"sandbox","name"?,
+	MSG_SESSION_LIST =
+	    83, /* {"usage"?:bool,"after"?:id of the last that came}; ← MSG_SESSIONS */
+	MSG_SESSIONS =
+	    84, /* ← {"sandboxes":[bodies of MSG_SESSION],"omitted"?:n (ask again),"ended":[{"sandbox","name"?,
 	                             "why","at_ms"}]}: those that ended last, also by a restart of ours */
 	MSG_SESSION_INSPECT = 85, /* {"sandbox"}; ← MSG_SESSION with receipt and usage */
 	MSG_SESSION_CONTROL = 86, /* {"sandbox","do":"kill|pause|resume"}; ← MSG_OK when it is so */

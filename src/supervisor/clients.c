@@ -50,7 +50,7 @@ static const struct route routes[] = {
     {MSG_COMMITTED, CLIENT, 0, 4096, 0, commit_on_done},
     {MSG_SESSION_CREATE, CLIENT, 0, MSG_BODY_MAX, 2, session_on_create},
     {MSG_SESSION_EXEC, CLIENT, 0, MSG_BODY_MAX, 3, run_on_exec},
-    {MSG_SESSION_LIST, CLIENT, 0, 64, 0, session_on_list},
+    {MSG_SESSION_LIST, CLIENT, 0, 256, 0, session_on_list},
     {MSG_SESSION_INSPECT, CLIENT, 0, 1024, 0, session_on_inspect},
     {MSG_SESSION_CONTROL, CLIENT, 0, 1024, 0, session_on_control},
     {MSG_SESSION_OPEN, CLIENT, 0, 32768, 0, session_on_open},

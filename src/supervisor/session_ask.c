@@ -185,14 +185,29 @@ session_find_lost(struct supervisor *s)
 
 /* ---- lists ---- */
 
+/* Where a list goes on that one message had no room for: after the session AFTER, or, if that is gone, the
+ * first that is older (ids are in the order of time, the newest is first). */
+static const struct session *
+list_from(const struct supervisor *s, const char *after)
+{
+	for (const struct session *at = s->sessions; after != NULL && at != NULL; at = at->next)
+		if (strcmp(at->id, after) == 0)
+			return at->next;
+	const struct session *at = s->sessions;
+	while (after != NULL && at != NULL && strcmp(at->id, after) > 0)
+		at = at->next;
+	return at;
+}
+
 int
 session_on_list(struct conn *conn, struct msg *m)
 {
 	struct supervisor *s = conn_data(conn);
 	struct json *body = json_new_object(), *list = json_new_array();
 	bool usage = json_get_bool(m->body, "usage", false);
+	const char *after = json_get_str(m->body, "after", NULL);
 	size_t bytes = 0;
-	for (const struct session *at = s->sessions; at != NULL; at = at->next) {
+	for (const struct session *at = list_from(s, after); at != NULL; at = at->next) {
 		if (at->state != SESSION_READY)
 			continue;
 		/* One message has room for so many; the rest is counted. */
@@ -267,8 +282,8 @@ session_on_control(struct conn *conn, struct msg *m)
 	if (session->state != SESSION_READY)
 		(void)error_set(&err, EAGAIN, "not_ready", "the sandbox is not ready");
 	else if (checkpoint_under_way(session))
-		(void)error_set(
-		    &err, EAGAIN, "checkpoint_busy", "a checkpoint of the workspace is under way; try again");
+		(void)error_set(&err, EAGAIN, "checkpoint_busy",
+		    "a checkpoint of the workspace is under way; try again");
 	else if (strcmp(what, "pause") == 0 || strcmp(what, "resume") == 0)
 		(void)pause_or_resume(session, what[0] == 'p', &err);
 	else
