@@ -17,10 +17,9 @@
 #include <sys/wait.h>
 
 #include "base/clock.h"
-#include "prove/prove.h"
-#include "prove/tree.h"
+#include "prove/place.h"
 
-#define GRACE_MS 3000
+#define GRACE_MS 1000
 #define CHILDREN_MAX 4096
 
 /* ---- strays ---- */
@@ -119,8 +118,7 @@ keeper_clean(const struct prove *p)
 	if (groups != NULL)
 		(void)cgroup_sweep(groups);
 	cgroup_host_free(groups);
-	tree_remove(p->tmp);
-	tree_remove(p->base);
+	place_remove(p);
 }
 
 /* ---- the keeper ---- */
@@ -165,28 +163,6 @@ wait_for_strays(const sigset_t *signals)
 	}
 }
 
-static int
-make_directories(struct prove *p, struct error *err)
-{
-	/* Not the same place: what Landlock lets a sandbox write is below /tmp, and what attacks aim at must
-	 * not be. */
-	(void)snprintf(p->base, sizeof(p->base), "/var/tmp/ringfence-prove-XXXXXX");
-	(void)snprintf(p->tmp, sizeof(p->tmp), "/tmp/ringfence-prove-XXXXXX");
-	if (mkdtemp(p->base) == NULL) {
-		p->base[0] = p->tmp[0] = 0;
-		return error_set_errno(
-		    err, errno, "prove_failed", "cannot make a directory in /var/tmp");
-	}
-	if (mkdtemp(p->tmp) == NULL || chmod(p->base, 0711) < 0 || chmod(p->tmp, 0711) < 0) {
-		int failed = errno;
-		p->tmp[0] = 0;
-		tree_remove(p->base);
-		return error_set_errno(
-		    err, failed, "prove_failed", "cannot make a directory in /tmp");
-	}
-	return 0;
-}
-
 int
 keeper_split(struct prove *p, struct error *err)
 {
@@ -195,7 +171,7 @@ keeper_split(struct prove *p, struct error *err)
 	block_signals(&signals);
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
 		return error_set_errno(err, errno, "prove_failed", "cannot adopt strays");
-	int r = make_directories(p, err);
+	int r = place_make(p, err);
 	if (r < 0)
 		return r;
 	pid_t worker = fork();

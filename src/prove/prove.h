@@ -2,6 +2,7 @@
  *
  *   main.c      options, the order of things
  *   keeper.c    two processes that watch each other, so that nothing is left behind
+ *   place.c     the directories in which all of it happens
  *   stage.c     what all trials share: directories, policies, a Ringfence of its own
  *   means.c     what each lock takes by itself, and what of it this caller cannot have
  *   trial.c     one attack, once: fixtures, the attack, what is checked afterwards

@@ -281,6 +281,21 @@ class Traces(unittest.TestCase):
                 self.assertEqual(p.wait(timeout=TIMEOUT), 125)
                 self.assert_clean(known)
 
+    def test_the_next_one_removes_what_a_machine_that_lost_power_left(self):
+        for mode in modes():
+            with self.subTest(mode):
+                p, known = self.start(mode)
+                for pid in known:  # keeper, worker and all at once
+                    try:
+                        os.kill(pid, signal.SIGKILL)
+                    except ProcessLookupError:
+                        pass
+                p.wait(timeout=TIMEOUT)
+                wait_until(lambda: not {pid for pid in known if alive(pid)}, "all are dead")
+                self.assertTrue(directories() - self.before[0])
+                self.assertEqual(prove(mode, *only(["io_uring"])).returncode, 0)
+                self.assertEqual(directories(), self.before[0])
+
 
 class Service(unittest.TestCase):
     def test_a_running_service_is_left_alone(self):
