@@ -159,18 +159,19 @@ count_members(struct rule_usage *u, const struct subject *s)
 }
 
 /* Remembers what a rule that permits any program permitted. */
-static void
+static int
 note_seen(struct rule_usage *u, const struct subject *s)
 {
 	if (s->kind != ACTION_EXEC || u->rule->effect == VERDICT_DENY ||
 	    u->rule->programs.mode == LIST_ITEMS)
-		return;
+		return 0;
 	if (u->seen == NULL)
 		u->seen = json_new_object();
-	if (json_get(u->seen, s->program) != NULL || json_len(u->seen) < SEEN_MAX)
-		(void)json_set_int(u->seen, s->program, json_get_int(u->seen, s->program, 0) + 1);
-	else
+	if (json_get(u->seen, s->program) == NULL && json_len(u->seen) >= SEEN_MAX) {
 		u->seen_more = true;
+		return 0;
+	}
+	return json_set_int(u->seen, s->program, json_get_int(u->seen, s->program, 0) + 1);
 }
 
 static struct rule_usage *
@@ -223,7 +224,9 @@ policy_usage_add(
 		u->unclear++;
 		return 0;
 	}
-	note_seen(u, &s);
+	int r = note_seen(u, &s);
+	if (r < 0)
+		return r;
 	count_members(u, &s);
 	if (u->rule->effect == VERDICT_REVIEW && meeting_of(u->rule, &s) == MEETS_TOUCHED)
 		count_support(usage, u, &s, wall_ms);

@@ -114,12 +114,53 @@ describing_without_memory_shows_when_it_is_written(void **state)
 	policy_free(policy);
 }
 
+/* What is told of USAGE, if there is any: whole, or not written at all. */
+static void
+check_usage(struct policy_usage *usage, long n)
+{
+	struct buf out;
+	fail_at = n;
+	struct json *v = usage != NULL ? policy_usage_json(usage) : NULL;
+	fail_at = -1;
+	buf_init(&out, 1 << 20);
+	int r = json_write(v, &out);
+	assert_true(r == 0 || r == -ENOMEM);
+	buf_done(&out);
+	json_free(v);
+}
+
+static void
+counting_without_memory_is_an_error(void **state)
+{
+	struct policy *policy = load(
+	    HEAD "rules:\n  - {name: a, allow: exec, program: [/bin/a, /bin/b], operands: [x, y]}\n"
+		 "  - {name: b, allow: exec, program: any}\n  - {name: c, deny: net, hosts: [h], "
+		 "ports: [1-2]}\n");
+	_cleanup_json_ struct json *action = parse(EXEC("/bin/b", "[\"b\",\"y\"]"));
+	bool counted = false;
+	for (long n = 0; n < 60; n++) {
+		fail_at = n;
+		struct policy_usage *usage = policy_usage_new(policy);
+		int r = usage != NULL ? policy_usage_add(usage, action, "a", 1) : -ENOMEM;
+		if (r == 0)
+			r = policy_usage_add(usage, action, "b", 1);
+		fail_at = -1;
+		assert_true(r == 0 || r == -ENOMEM);
+		counted |= r == 0;
+		check_usage(usage, n);
+		policy_usage_free(usage);
+	}
+	assert_true(counted);
+	policy_free(policy);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(loading_without_memory_is_an_error_and_never_half_done),
 	    cmocka_unit_test(comparing_without_memory_is_an_error),
+	    cmocka_unit_test(counting_without_memory_is_an_error),
 	    cmocka_unit_test(describing_without_memory_shows_when_it_is_written),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
