@@ -54,6 +54,8 @@ class Layers(unittest.TestCase):
 
     def test_an_include_from_program_to_program_is_refused(self):
         self.refused("src/cli/a.c", '"supervisor/supervisor.h"')
+        self.refused("src/prove/a.c", '"init/locks.h"')
+        self.accepted("src/prove/one_lock.c", '"init/locks.h"')
 
     def test_an_include_within_a_layer_is_refused(self):
         self.refused("src/sys/a.c", '"policy/policy.h"')
