@@ -217,8 +217,8 @@ finish(struct init *init)
 	if (json_get_bool(init->plan, "later", false))
 		r = await_workspace(init);
 	if (r == 0)
-		r = root_finish(&init->root, init->view, init->plan, init->workspace_fd,
-		    &init->upper_fd);
+		r = root_finish(
+		    &init->root, init->view, init->plan, init->workspace_fd, &init->upper_fd);
 	if (r < 0)
 		return r;
 	init->scratch_fd = TAKE_FD(init->root.scratch);

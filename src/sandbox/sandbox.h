@@ -90,8 +90,8 @@ int sandbox_spawn(struct sandbox_host *host, const struct json *view, const char
 int sandbox_send_plan(struct sandbox *sandbox, const struct sandbox_shape *shape, struct error *err)
     MUST_CHECK;
 /* The workspace that SHAPE now knows, as root (an ordinary user cannot hand over a mount). 0 or -errno with ERR. */
-int sandbox_send_workspace(struct sandbox *sandbox, const struct sandbox_shape *shape,
-    struct error *err) MUST_CHECK;
+int sandbox_send_workspace(
+    struct sandbox *sandbox, const struct sandbox_shape *shape, struct error *err) MUST_CHECK;
 /* Takes the descriptors of INIT_READY. */
 void sandbox_is_ready(struct sandbox *sandbox, struct msg *ready);
 /* Its one command; its end is the sandbox's. 0 or -errno. */

@@ -39,9 +39,9 @@ struct job {
 
 struct checkpoints {
 	struct layers *layers;
-	struct job *job;     /* or NULL */
-	int64_t since_ms;    /* what changes in the user's directory from then on is a conflict */
-	bool shows_all; /* the last view was of all that changed: what is committed now is that */
+	struct job *job;  /* or NULL */
+	int64_t since_ms; /* what changes in the user's directory from then on is a conflict */
+	bool shows_all;   /* the last view was of all that changed: what is committed now is that */
 };
 
 /* ---- the end of a job ---- */

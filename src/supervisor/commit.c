@@ -120,8 +120,7 @@ commit_on_request(struct conn *conn, struct msg *m)
 	commit->s = s;
 	commit->client = conn;
 	commit->client_serial = m->serial;
-	(void)snprintf(
-	    commit->task, sizeof(commit->task), "%s", json_get_str(m->body, "task", ""));
+	(void)snprintf(commit->task, sizeof(commit->task), "%s", json_get_str(m->body, "task", ""));
 	commit->next = s->commits;
 	s->commits = commit;
 	s->idle = timer_cancel(s->idle);

@@ -262,7 +262,9 @@ pool_want(struct pool *pool, const char *key, const struct json *config, const c
 		forget_kind(kind);
 		(void)snprintf(kind->key, sizeof(kind->key), "%s", key);
 		kind->config = json_copy(config);
-		kind->mode = mode == NULL ? NULL : strcmp(mode, "staged") == 0 ? "staged" : "direct";
+		kind->mode = mode == NULL         ? NULL
+		    : strcmp(mode, "staged") == 0 ? "staged"
+						  : "direct";
 	}
 	kind->asked_ns = clock_monotonic_ns();
 }

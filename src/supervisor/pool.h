@@ -18,10 +18,10 @@ struct prepared {
 	struct prepared *next;
 	struct pool *pool;
 	char key[POOL_KEY];
-	struct sandbox *sandbox; /* owned */
-	struct json *config;     /* owned */
+	struct sandbox *sandbox;    /* owned */
+	struct json *config;        /* owned */
 	const char *workspace_mode; /* NULL: ready to execute; else it waits for a workspace */
-	struct json *receipt; /* owned: without ids; of one that is ready to execute */
+	struct json *receipt;       /* owned: without ids; of one that is ready to execute */
 	struct json *timing;
 	struct watch *control;
 	bool ready;
@@ -44,8 +44,7 @@ bool pool_has(const struct pool *pool, const char *key);
 struct prepared *pool_take(struct pool *pool, const char *key);
 void pool_release(struct prepared *prepared);
 /* Somebody needs sandboxes like this one: KEY, CONFIG (copied) and MODE. They are made later. */
-void pool_want(
-    struct pool *pool, const char *key, const struct json *config, const char *mode);
+void pool_want(struct pool *pool, const char *key, const struct json *config, const char *mode);
 /* Drops what was prepared for the policy HASH; NULL: for all. */
 void pool_drop(struct pool *pool, const char *hash);
 

@@ -29,12 +29,13 @@
 static int
 on_ledger_answer(struct conn *conn, struct msg *m)
 {
+	struct supervisor *s = conn_data(conn);
 	struct error err;
-	(void)conn;
 	if (m->type == MSG_ERROR) {
 		msg_error_read(m->body, &err);
 		log_event(LOG_ERROR, "ledger", "code", err.code, "message", err.message, NULL);
 	}
+	run_on_recorded(s, m->serial, m->type == MSG_ERROR ? &err : NULL);
 	return 0;
 }
 

@@ -21,6 +21,7 @@ struct run {
 	int stdio[3], policy_fd, workspace_fd; /* owned: its descriptors; -1 where there is none */
 	struct json *policy;                   /* owned: what the proposal names */
 	char policy_hash[POLICY_HASH]; /* that CONFIG is from; "" as long as it is not known */
+	uint32_t receipt_serial;       /* that the ledger has not acknowledged yet, or 0 */
 	uint32_t asked_serial;         /* of our question to the arbiter */
 	char task[UUID_TEXT], sandbox_id[UUID_TEXT], action_id[UUID_TEXT];
 	char program[RESOLVED_MAX], resolved[RESOLVED_MAX];

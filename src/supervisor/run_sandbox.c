@@ -102,7 +102,7 @@ run_go(struct run *run)
 	    .stdio = {run->stdio[0], run->stdio[1], run->stdio[2]},
 	    .cpu_time_ms = json_get_int(json_get(run->config, "limits"), "cpu_time_ms", 0)};
 	struct cgroup_usage used = {0};
-	run->claimed = true;
+	run_answered(run);
 	if (run->session != NULL && checkpoint_under_way(run->session)) {
 		run->delayed = true; /* it calls us again */
 		return;
@@ -140,10 +140,28 @@ run_on_claimed(struct conn *conn, struct msg *m)
 		return commit_on_claimed(s, m) ? 0 : -EPROTO;
 	if (run->state != RUN_CLAIMING)
 		return run->state == RUN_ENDING ? 0 : -EPROTO;
-	run_answered(run);
 	run_mark(run, "claimed", clock_monotonic_ns());
-	run_go(run);
+	run->claimed = true;
+	if (run->receipt_serial == 0)
+		run_go(run);
 	return 0;
+}
+
+/* The ledger has RUN's receipt, or cannot take it: what is not recorded does not begin. */
+void
+run_on_recorded(struct supervisor *s, uint32_t serial, const struct error *err)
+{
+	struct run *run = s->runs;
+	while (run != NULL && (serial == 0 || run->receipt_serial != serial))
+		run = run->next;
+	if (run == NULL || run->state != RUN_CLAIMING)
+		return;
+	run->receipt_serial = 0;
+	run_mark(run, "recorded", clock_monotonic_ns());
+	if (err != NULL)
+		run_fail(run, err);
+	else if (run->claimed)
+		run_go(run);
 }
 
 /* ---- ready ---- */
@@ -168,7 +186,8 @@ record_receipt(struct run *run)
 	(void)json_set_str(record, "action_id", run->action_id);
 	(void)json_set(record, "data", json_copy(run->receipt));
 	(void)json_set_bool(record, "durable", false);
-	(void)conn_send_take(run->s->ledger.conn, MSG_APPEND, 0, record);
+	run->receipt_serial = conn_next_serial(run->s->ledger.conn);
+	(void)conn_send_take(run->s->ledger.conn, MSG_APPEND, run->receipt_serial, record);
 }
 
 static void
@@ -190,10 +209,9 @@ run_ready(struct run *run)
 		run_fail_with(run, EIO, "ledger_lost", "the ledger is gone");
 		return;
 	}
-	if (!run->claimed) {
-		run_set_state(run, RUN_CLAIMING);
+	run_set_state(run, RUN_CLAIMING);
+	if (!run->claimed)
 		claim(run);
-	}
 	if (run->session == NULL) {
 		/* The arbiter is at work meanwhile; a sandbox that waited has them already. */
 		if (json_get(run->receipt, "mounts") == NULL)
@@ -201,7 +219,7 @@ run_ready(struct run *run)
 		record_receipt(run);
 		run_mark(run, "receipt", clock_monotonic_ns());
 	}
-	if (run->claimed)
+	if (run->claimed && run->receipt_serial == 0)
 		run_go(run);
 	else
 		run_await(run);

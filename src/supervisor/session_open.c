@@ -37,8 +37,8 @@ check(const struct session *session, const struct json *body, struct error *err)
 	if (session->state != SESSION_READY)
 		return error_set(err, EAGAIN, "not_ready", "the sandbox is not ready");
 	if (checkpoint_under_way(session))
-		return error_set(
-		    err, EAGAIN, "checkpoint_busy", "a checkpoint of the workspace is under way; try again");
+		return error_set(err, EAGAIN, "checkpoint_busy",
+		    "a checkpoint of the workspace is under way; try again");
 	return 0;
 }
 

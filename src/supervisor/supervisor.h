@@ -91,6 +91,8 @@ int run_on_refused(struct conn *conn, struct msg *m);
 int run_on_kill(struct conn *conn, struct msg *m);
 /* Whether the answer M to a policy's view is for a run. */
 bool run_on_viewed(struct supervisor *s, struct msg *m);
+/* From the ledger: the record SERIAL is written, or ERR (else NULL) says why not. */
+void run_on_recorded(struct supervisor *s, uint32_t serial, const struct error *err);
 /* Ends every run: WHY is the reason that its client is told. */
 void run_end_all(struct supervisor *s, const char *code, const char *why);
 struct json *run_list(const struct supervisor *s);
