@@ -154,6 +154,12 @@ class Case:
 
 
 class Lives(Case):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if cls.mode == "root":
+            cls.ring.write("config.yaml", "people:\n  operator: {users: [root]}\n")
+
     def test_it_goes_by_id_beginning_and_name(self):
         box = self.create("--name", "by-name")
         for name in (box, box[:20], "by-name"):
@@ -215,6 +221,30 @@ class Lives(Case):
         self.sandbox("exec", box, "--", "/usr/bin/id", code=126)
         self.assertIn("no-id", self.stderr)
         self.assertEqual(self.sh(box, "echo still here"), "still here\n")
+
+    def test_a_command_that_a_rule_holds_waits_or_is_refused(self):
+        rule = "  - {name: look-first, why: a test, owner: tests, review: exec, program: /usr/bin/id, approvals: [operator]}\n"
+        text = ANY.format(name="held", more="", rules=rule).replace("rules:", "review: {approvals: [operator], timeout: 5m, self_approve: true}\nrules:", 1)
+        box = self.create("--policy", self.ring.write("held.yaml", text))
+        self.assertEqual(self.sh(box, "echo control"), "control\n")
+        self.sandbox("exec", box, "--no-wait", "--", "/usr/bin/id", code=126)
+        self.assertIn("look-first", self.stderr)
+        p = self.start("exec", box, "-t", "--", "/usr/bin/id", "-nu")
+        line = p.stderr.readline().decode()
+        self.assertIn("held for review", line)
+        p.send_signal(signal.SIGINT)  # withdraws it
+        self.assertEqual(p.wait(TIMEOUT), 130)
+        p = self.start("exec", box, "-t", "--", "/usr/bin/id", "-nu")
+        review = p.stderr.readline().decode().split("review approve ")[1].split()[0]
+        r = self.ring.cli("review", "approve", review)
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertEqual((p.stdout.read(), p.wait(TIMEOUT)), (b"agent\r\n", 0))
+        self.assertEqual(self.sh(box, "echo lives"), "lives\n")
+
+    def test_a_long_list_is_whole(self):
+        boxes = {self.create() for _ in range(70)}  # more than one message has room for
+        self.assertLessEqual(boxes, set(self.living()))
+        self.assertIn("more than one", self.refused("exec", os.path.commonprefix(sorted(boxes))[:9], "--", "true", code=125))
 
     def test_many_live_at_once_and_are_apart(self):
         boxes = [self.create() for _ in range(4)]
@@ -597,6 +627,77 @@ while True:
         self.assertIn("No space", self.refused("write", box, "/tmp/f", code=1, input=bytes(40 << 20)))
 
 
+class States(Case):
+    """Checkpoints, differences and commits, as a person meets them; test_checkpoints.py has the rest."""
+
+    def setUp(self):
+        self.work = self.ring.make_directory(f"work-{self.id().rsplit('.', 1)[1]}")
+        self.own("a", "one\n")
+        self.box = self.create("--policy", "workspace", "--workspace", self.work)
+
+    def own(self, name, text=None):
+        path = os.path.join(self.work, name)
+        if text is None:
+            return file_text(path)
+        return self.ring.write(os.path.relpath(path, self.ring.dir), text)
+
+    def test_there_and_back(self):
+        self.sh(self.box, "echo two >> a; echo new > n")
+        self.assertEqual(self.sandbox("checkpoint", self.box, "make", "first"), b"first\n")
+        self.sh(self.box, "echo three >> a; rm n")
+        self.assertEqual(self.sandbox("diff", self.box).decode(), "--- a/a\n+++ b/a\n@@ -1,1 +1,3 @@\n one\n+two\n+three\n")
+        since = self.sandbox("diff", self.box, "--from", "first").decode()
+        self.assertIn("+three", since)
+        self.assertNotIn("+two", since)
+        self.assertIn("-new", since)
+        self.assertIn(b"modified", self.sandbox("diff", self.box, "--summary"))
+        changes = json.loads(self.sandbox("diff", self.box, "--json", "--to", "first"))["changes"]
+        self.assertEqual([(c["path"], c["change"]) for c in changes], [("a", "modified"), ("n", "added")])
+        self.assertIn(b"first", self.sandbox("checkpoint", self.box, "list"))
+        self.sandbox("rollback", self.box, "first")
+        self.assertEqual(self.sh(self.box, "cat a n"), "one\ntwo\nnew\n")
+        self.sandbox("checkpoint", self.box, "drop", "first")
+        self.refused("rollback", self.box, "first")
+        self.refused("diff", self.box, "--from", "first")
+        self.assertEqual(self.own("a"), "one\n")  # all this time
+
+    def test_a_commit_lets_out_what_was_decided(self):
+        self.sandbox("commit", self.box)
+        self.assertIn("nothing changed", self.stderr)
+        self.sh(self.box, "echo two >> a; mkdir d; echo deep > d/f")
+        self.sandbox("commit", self.box)
+        self.assertIn("3 changes applied", self.stderr)
+        self.assertEqual((self.own("a"), self.own("d/f")), ("one\ntwo\n", "deep\n"))
+        self.assertEqual(self.sandbox("diff", self.box), b"")
+        self.sh(self.box, "echo three >> a")
+        self.assertEqual(json.loads(self.sandbox("commit", self.box, "--json"))["workspace"], "committed")
+        self.assertEqual(self.own("a"), "one\ntwo\nthree\n")
+        r = self.ring.cli("audit", "query", "--json")
+        self.assertIn(b'"file"', r.stdout)
+
+    def test_what_the_user_changed_meanwhile_is_not_overwritten(self):
+        self.sh(self.box, "echo two >> a")
+        self.own("a", "mine\n")
+        self.sandbox("commit", self.box, code=1)
+        self.assertEqual(self.own("a"), "mine\n")
+        self.sandbox("commit", self.box, "--force")
+        self.assertEqual(self.own("a"), "one\ntwo\n")
+
+    def test_a_workspace_that_became_another_is_not_written(self):
+        self.sh(self.box, "echo two >> a")
+        os.rename(self.work, self.work + ".moved")
+        os.mkdir(self.work)
+        self.assertIn("another directory", self.refused("commit", self.box))
+        self.assertEqual(os.listdir(self.work), [])
+
+    def test_a_sandbox_without_a_workspace_has_no_states(self):
+        box = self.create()
+        for args in (["checkpoint", box], ["diff", box], ["commit", box], ["rollback", box, "x"]):
+            with self.subTest(args=args):
+                self.sandbox(*args, code=(1 if args[0] != "zzz" else 2))
+                self.assertEqual(self.stderr.count("\n"), 1)
+
+
 class Own(Case):
     """Each has a Ringfence of its own, because it ends."""
 
@@ -619,7 +720,7 @@ class Ends(Own):
         marker = f"rf-lost-{os.getpid()}-{self.mode}"
         box = self.create("--name", "lost")
         self.sandbox("exec", box, "--detach", "--", "sh", "-c", f": {marker}; while :; do sleep 0.01; done")
-        self.assertTrue(processes_with(marker))
+        wait_until(lambda: processes_with(marker), "the command runs")
         programs = self.ring.programs()
         inits = self.ring.sandboxes()
         os.kill(programs["rf-supervisor"], signal.SIGKILL)
@@ -703,7 +804,7 @@ class Serve(Own):
 
 def load_tests(loader, _tests, _pattern):
     suite = unittest.TestSuite()
-    for case in (Lives, Commands, Terminals, Times, Files, Ends, Serve):
+    for case in (Lives, Commands, Terminals, Times, Files, States, Ends, Serve):
         for mode in ("rootless", "root"):
             suite.addTests(loader.loadTestsFromTestCase(
                 type(f"{case.__name__}_{mode}", (case, unittest.TestCase), {"mode": mode})))
