@@ -63,8 +63,8 @@ make_mount_points(int root, struct error *err)
 {
 	int r = 0;
 	if (is_type(root, "home", S_IFDIR)) {
-		r = drop(root, PLAN_HOME + 1, err);
-		if (r == 0 && mkdirat(root, PLAN_HOME + 1, 0755) < 0)
+		r = drop(root, &PLAN_HOME[1], err);
+		if (r == 0 && mkdirat(root, &PLAN_HOME[1], 0755) < 0)
 			r = image_failed(err, -errno, "make", PLAN_HOME);
 	}
 	if (r == 0 && is_type(root, "var", S_IFDIR)) {
