@@ -5,6 +5,7 @@ commands that run in them (`root: image:NAME`). Archives are made here, entry by
 A refusal is tested with its control: the same archive without the hostile entry is imported.
 """
 
+import copy
 import fcntl
 import gzip
 import hashlib
@@ -113,6 +114,13 @@ def zstd(data):
 
 def xz(data):
     return lzma.compress(data)
+
+
+def renamed(name, info, data):
+    """The archive's entry INFO, with its DATA, under another NAME."""
+    other = copy.copy(info)  # TarInfo.replace is not in Python 3.11.2 yet
+    other.name = name
+    return other, data
 
 
 def busybox():
@@ -579,7 +587,7 @@ class Images:
         # Its bin/busybox is below a link, as a builder that does not know would write it.
         self.refused(docker([low, high]), "below a link")
         low = tar(*(e for e in PLAIN if e[0].name not in ("dev/null", "usr/bin/tool", "usr/bin/also")),
-                  (busybox()[0].replace(name="usr/bin/busybox"), busybox()[1]), entry("srv/old", "old"))
+                  renamed("usr/bin/busybox", *busybox()), entry("srv/old", "old"))
         return self.imported(docker([low, high], Env=["PATH=/opt/bin:/bin", "GREETING=hi"], WorkingDir="/work"), "bb")
 
     def test_a_command_sees_the_image_and_nothing_of_the_host(self):
