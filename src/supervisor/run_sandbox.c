@@ -177,17 +177,39 @@ run_watch_sandbox(struct run *run)
 	return r;
 }
 
+static struct json *
+record_of(const struct run *run, const char *event, struct json *data)
+{
+	struct json *record = json_new_object();
+	(void)json_set_str(record, "event", event);
+	(void)json_set_str(record, "task", run->task);
+	(void)json_set_str(record, "action_id", run->action_id);
+	(void)json_set(record, "data", data);
+	(void)json_set_bool(record, "durable", false);
+	return record;
+}
+
 static void
 record_receipt(struct run *run)
 {
-	struct json *record = json_new_object();
-	(void)json_set_str(record, "event", "receipt");
-	(void)json_set_str(record, "task", run->task);
-	(void)json_set_str(record, "action_id", run->action_id);
-	(void)json_set(record, "data", json_copy(run->receipt));
-	(void)json_set_bool(record, "durable", false);
-	run->receipt_serial = conn_next_serial(run->s->ledger.conn);
-	(void)conn_send_take(run->s->ledger.conn, MSG_APPEND, run->receipt_serial, record);
+	struct conn *ledger = run->s->ledger.conn;
+	run->receipt_serial = conn_next_serial(ledger);
+	(void)conn_send_take(ledger, MSG_APPEND, run->receipt_serial,
+	    record_of(run, "receipt", json_copy(run->receipt)));
+}
+
+/* What is mounted goes into a record of its own where reading it would keep the command waiting: the arbiter
+ * and the ledger are at work meanwhile. A sandbox that waited has it in its receipt. */
+static void
+record_mounts(struct run *run)
+{
+	if (json_get(run->receipt, "mounts") != NULL)
+		return;
+	receipt_add_mounts(run->receipt, run->sandbox);
+	struct json *data = json_new_object();
+	(void)json_set_str(data, "sandbox", run->sandbox_id);
+	(void)json_set(data, "mounts", json_copy(json_get(run->receipt, "mounts")));
+	(void)conn_send_take(run->s->ledger.conn, MSG_APPEND, 0, record_of(run, "mounts", data));
 }
 
 static void
@@ -213,11 +235,9 @@ run_ready(struct run *run)
 	if (!run->claimed)
 		claim(run);
 	if (run->session == NULL) {
-		/* The arbiter is at work meanwhile; a sandbox that waited has them already. */
-		if (json_get(run->receipt, "mounts") == NULL)
-			receipt_add_mounts(run->receipt, run->sandbox);
 		record_receipt(run);
 		run_mark(run, "receipt", clock_monotonic_ns());
+		record_mounts(run);
 	}
 	if (run->claimed && run->receipt_serial == 0)
 		run_go(run);
