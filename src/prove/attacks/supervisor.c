@@ -147,7 +147,7 @@ const struct attack supervisor_attacks[] = {
 	.run = RUN(supervisor_descriptors)},
     {"inherited_descriptor", BOUNDARY_SUPERVISOR, "holds a descriptor that was left open",
 	{LOCK_CLOSED}, .needs = NEEDS_LEAK, .run = RUN(inherited_descriptor)},
-    /* Landlock holds neither: pid 1 is in the domain too. */
+    /* Landlock is not named: pid 1 may be in its domain too. */
     {"memory_of_init", BOUNDARY_SUPERVISOR, "reads the memory of pid 1 (/proc/1/mem)",
 	{LOCK_OTHER_UID}, .needs = NEEDS_ROOT, .run = RUN(memory_of_init)},
     {"copy_from_init", BOUNDARY_SUPERVISOR, "reads the memory of pid 1 (process_vm_readv)",
