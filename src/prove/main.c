@@ -14,6 +14,7 @@
  * Exit code 0: every controlled attack is held by all, and by each lock that is named for it. 1: one is not,
  * or gave no answer. 2: wrong usage. 125: nothing could be proved. 130: interrupted. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -80,6 +81,12 @@ take_value(struct options *o, const char *name, const char *value)
 {
 	if (strcmp(name, "--html") == 0) {
 		o->html = value;
+		o->html_fd = open(value, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+		if (o->html_fd < 0) {
+			(void)fprintf(stderr, "ringfence: prove: cannot write %s: %s\n", value,
+			    strerror(errno));
+			return FAILED;
+		}
 	} else if (strcmp(name, "--jobs") == 0) {
 		char *end;
 		unsigned long n = strtoul(value, &end, 10);
@@ -148,7 +155,7 @@ static int
 report(const struct prove *p)
 {
 	struct error err = {0};
-	if (p->options.html != NULL && report_html(p, p->options.html, &err) < 0) {
+	if (p->options.html != NULL && report_html(p, &err) < 0) {
 		(void)fprintf(stderr, "ringfence: prove: %s\n", err.message);
 		return FAILED;
 	}

@@ -66,3 +66,13 @@ means_of(const struct prove *p, const struct attack *attack, enum lock lock)
 		m.without = "not used here: the control group counts";
 	return m;
 }
+
+const char *
+means_note(const struct means *means)
+{
+	if (means->product)
+		return "in the product's sandbox, every other limit far away";
+	if (means->ns_root)
+		return "from the root of a user namespace";
+	return means->user_ns ? "with a user namespace, which the kernel asks for" : NULL;
+}

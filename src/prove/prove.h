@@ -72,6 +72,7 @@ struct summary {
 struct options {
 	bool json, quiet, list;
 	const char *html; /* file, or NULL */
+	int html_fd;      /* it, open before anything is tried, so that no proof is lost */
 	const char **only;
 	size_t n_only;
 	unsigned jobs;
@@ -137,6 +138,8 @@ struct means {
 
 /* LOCK_NONE: of the control. */
 struct means means_of(const struct prove *p, const struct attack *attack, enum lock lock);
+/* What comes with the lock, for the reports; NULL if it is quite alone. */
+const char *means_note(const struct means *means);
 
 /* ---- verdict.c ---- */
 
@@ -159,4 +162,4 @@ int trials_run(struct prove *p, struct error *err) MUST_CHECK;
 void report_text(const struct prove *p);
 void report_list(const struct prove *p);
 int report_json(const struct prove *p) MUST_CHECK;
-int report_html(const struct prove *p, const char *path, struct error *err) MUST_CHECK;
+int report_html(const struct prove *p, struct error *err) MUST_CHECK;

@@ -1,7 +1,7 @@
 /* The result as one page, to keep and to print: a table for each boundary, in light and dark, without scripts,
  * and loading nothing. */
 #include <errno.h>
-#include <fcntl.h>
+
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -114,17 +114,28 @@ add_finding(struct buf *out, const char *where, const struct finding *f)
 	(void)buf_add_str(out, "</li>");
 }
 
+static void
+name_trial(char *ret, size_t size, const char *what, const struct prove *p, const struct row *row,
+    enum lock lock)
+{
+	struct means means = means_of(p, row->attack, lock);
+	const char *note = means_note(&means);
+	(void)snprintf(ret, size, "%s%s%s%s%s", what, lock == LOCK_NONE ? "" : " alone",
+	    note == NULL ? "" : " (", note == NULL ? "" : note, note == NULL ? "" : ")");
+}
+
 /* What each trial saw, to be opened by who wants to know. */
 static void
-add_trials(struct buf *out, const struct row *row)
+add_trials(struct buf *out, const struct prove *p, const struct row *row)
 {
-	char where[80];
+	char where[160];
 	(void)buf_add_str(out, "<details><summary>");
 	add_element(out, "code", "name", row->attack->name);
 	(void)buf_add_str(out, "</summary><ul>");
-	add_finding(out, "without locks", &row->control);
+	name_trial(where, sizeof(where), "without locks", p, row, LOCK_NONE);
+	add_finding(out, where, &row->control);
 	for (size_t i = 0; i < row->n_locks; i++) {
-		(void)snprintf(where, sizeof(where), "%s alone", lock_title(row->locks[i]));
+		name_trial(where, sizeof(where), lock_title(row->locks[i]), p, row, row->locks[i]);
 		add_finding(out, where, &row->only[i]);
 	}
 	add_finding(out, "in the sandbox", &row->all);
@@ -180,13 +191,13 @@ add_locks(struct buf *out, const struct row *row)
 }
 
 static void
-add_row(struct buf *out, const struct row *row)
+add_row(struct buf *out, const struct prove *p, const struct row *row)
 {
 	bool proves = row->verdict != VERDICT_NO_CONTROL && row->verdict != VERDICT_NOT_TESTED;
 	(void)buf_add_str(out, "<tr><td>");
 	add_text(out, row->attack->title);
 	if (proves)
-		add_trials(out, row);
+		add_trials(out, p, row);
 	if (row->verdict == VERDICT_CONVENTIONAL)
 		add_element(out, "div", "odd", row->attack->conventional);
 	(void)buf_add_str(out, "</td>");
@@ -216,7 +227,7 @@ add_boundary(struct buf *out, const struct prove *p, enum boundary boundary)
 			    boundary_name(boundary));
 			any = true;
 		}
-		add_row(out, &p->rows[i]);
+		add_row(out, p, &p->rows[i]);
 	}
 	if (any)
 		(void)buf_add_str(out, "</table>\n");
@@ -286,20 +297,21 @@ make_page(const struct prove *p, struct buf *out)
 }
 
 int
-report_html(const struct prove *p, const char *path, struct error *err)
+report_html(const struct prove *p, struct error *err)
 {
+	const struct options *o = &p->options;
 	_cleanup_buf_ struct buf page;
 	buf_init(&page, PAGE_MAX);
 	if (make_page(p, &page) < 0)
 		return error_set(err, ENOMEM, "no_memory", "the page is too large");
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	if (fd < 0)
-		return error_set_errno(err, errno, "bad_file", "cannot write %s", path);
-	for (size_t at = 0; at < page.len;) {
-		ssize_t n = write(fd, page.data + at, page.len - at);
-		if (n < 0)
-			return error_set_errno(err, errno, "bad_file", "cannot write %s", path);
-		at += (size_t)n;
+	int r = 0;
+	for (size_t at = 0; at < page.len && r == 0;) {
+		ssize_t n = write(o->html_fd, page.data + at, page.len - at);
+		r = n < 0 ? -errno : 0;
+		at += n < 0 ? 0 : (size_t)n;
 	}
-	return 0;
+	/* What an older, longer page had beyond. */
+	if (r == 0 && ftruncate(o->html_fd, (off_t)page.len) < 0 && errno != EINVAL)
+		r = -errno;
+	return r < 0 ? error_set_errno(err, -r, "bad_file", "cannot write %s", o->html) : 0;
 }

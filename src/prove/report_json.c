@@ -11,19 +11,13 @@ static struct json *
 write_finding(const struct prove *p, const struct row *row, const struct finding *f, enum lock lock)
 {
 	struct json *o = json_new_object();
+	struct means means = means_of(p, row->attack, lock);
 	if (lock != LOCK_NONE) {
-		struct means means = means_of(p, row->attack, lock);
 		(void)json_set_str(o, "lock", lock_name(lock));
 		(void)json_set_str(o, "title", lock_title(lock));
-		if (means.user_ns)
-			(void)json_set_str(
-			    o, "with", "a user namespace, without which a user has none of it");
-		if (means.ns_root)
-			(void)json_set_str(o, "with", "from the root of a user namespace");
-		if (means.product)
-			(void)json_set_str(
-			    o, "with", "the product's sandbox, every other limit far away");
 	}
+	if (means_note(&means) != NULL)
+		(void)json_set_str(o, "with", means_note(&means));
 	(void)json_set_str(o, "outcome", outcome_name(f->outcome));
 	(void)json_set_str(o, "detail", f->detail);
 	if (f->engaged != NULL)
@@ -50,6 +44,7 @@ write_row(const struct prove *p, const struct row *row)
 	} else {
 		(void)json_set(o, "control", write_finding(p, row, &row->control, LOCK_NONE));
 		(void)json_set(o, "all", write_finding(p, row, &row->all, LOCK_NONE));
+		json_unset(json_get(o, "all"), "with");
 	}
 	for (size_t i = 0; i < row->n_locks; i++)
 		(void)json_push(locks, write_finding(p, row, &row->only[i], row->locks[i]));

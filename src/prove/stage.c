@@ -137,7 +137,9 @@ start_supervisor(struct prove *p, struct error *err)
 {
 	int program;
 	char config[120];
-	const char *const argv[] = {"rf-supervisor", "--state", p->state, NULL};
+	/* It does not leave between two trials. */
+	const char *const argv[] = {
+	    "rf-supervisor", "--state", p->state, "--idle-ms", "3600000", NULL};
 	const char *const env[] = {config, "PATH=/usr/bin:/bin", NULL};
 	(void)snprintf(config, sizeof(config), "RINGFENCE_CONFIG=%s/config.yaml", p->base);
 	int r = open_program("rf-supervisor", &program, err);
@@ -178,7 +180,13 @@ await_supervisor(struct prove *p, struct error *err)
 		if (poll(&ended, 1, 5) != 0)
 			break;
 	}
-	(void)error_set(err, EIO, "prove_failed", "the sandbox to be proved does not start here");
+	char log[120], text[400];
+	(void)snprintf(log, sizeof(log), "%s/supervisor.log", p->base);
+	_cleanup_close_ int fd = open(log, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	text[n < 0 ? 0 : n] = 0;
+	(void)error_set(err, EIO, "prove_failed",
+	    "the sandbox to be proved does not start here: %.*s", (int)strcspn(text, "\n"), text);
 	error_remedy(err, "`ringfence doctor` says what this host lacks");
 	return -EIO;
 }
