@@ -49,6 +49,7 @@ static const struct limit_use limits_known[HISTORY_LIMITS] = {
     {"disk", "disk_bytes", {"scratch_bytes"}, read_largest},
     {"processes", "processes", {"processes_peak"}, read_largest},
     {"output", "output_bytes", {"output_bytes"}, read_largest},
+    {"cpu", "cpu_millis", {"cpu_peak_millis"}, read_largest},
     {"open_files", "open_files", {"open_files_peak"}, read_largest},
 };
 

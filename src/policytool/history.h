@@ -21,7 +21,7 @@ struct limit_use {
 struct open_action; /* history.c */
 
 #define HISTORY_BUCKETS 4096
-#define HISTORY_LIMITS 7
+#define HISTORY_LIMITS 8
 
 struct history {
 	/* set by the caller */

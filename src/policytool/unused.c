@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "ipc/paths.h"
@@ -37,17 +39,40 @@ parse_since(const char *text, int64_t *ret_ms)
 	return clock_parse(text, ret_ms);
 }
 
-/* The text that is active under NAME, from the arbiter's store; it need not run. */
+/* Takes the rights of DIR's owner, if we are root and it has another: what lies in it is the owner's
+ * making, and SQLite would follow it with ours (its -wal file could be a link, and is given to the
+ * owner). 0 or -errno. */
 static int
-read_active(const char *name, struct buf *text, struct error *err)
+become_owner(const char *dir)
 {
-	char state[PATHS_MAX], path[PATHS_MAX + 32], hash[SHA256_HEX];
+	struct stat st;
+	if (geteuid() != 0)
+		return 0;
+	if (lstat(dir, &st) < 0)
+		return -errno;
+	if (!S_ISDIR(st.st_mode))
+		return -ENOTDIR;
+	if (st.st_uid == 0)
+		return 0;
+	if (setegid(st.st_gid) < 0 || seteuid(st.st_uid) < 0)
+		return -errno;
+	return 0;
+}
+
+static int
+become_root_again(void)
+{
+	if (getuid() != 0 || geteuid() == 0)
+		return 0;
+	return seteuid(0) < 0 || setegid(getgid()) < 0 ? -errno : 0;
+}
+
+static int
+read_store(const char *path, const char *name, struct buf *text, struct error *err)
+{
+	char hash[SHA256_HEX];
 	struct store *store = NULL;
-	int r = paths_state_dir(state, err);
-	if (r < 0)
-		return r;
-	(void)snprintf(path, sizeof(path), "%s/arbiter/store.db", state);
-	r = store_open_to_read(path, &store, err);
+	int r = store_open_to_read(path, &store, err);
 	if (r < 0)
 		return r;
 	r = store_policy_active(store, name, text, hash);
@@ -56,6 +81,24 @@ read_active(const char *name, struct buf *text, struct error *err)
 		return error_set(
 		    err, ENOENT, "policy_unknown", "no policy is active under the name");
 	return r < 0 ? error_set_errno(err, -r, "store_failed", "reading %.300s", path) : 0;
+}
+
+/* The text that is active under NAME, from the arbiter's store; it need not run. */
+static int
+read_active(const char *name, struct buf *text, struct error *err)
+{
+	char dir[PATHS_MAX], path[PATHS_MAX + 32];
+	int r = paths_state_dir(dir, err);
+	if (r < 0)
+		return r;
+	(void)snprintf(path, sizeof(path), "%s/arbiter", dir);
+	r = become_owner(path);
+	if (r < 0)
+		return error_set_errno(err, -r, "store_failed", "%.300s", path);
+	(void)snprintf(path, sizeof(path), "%s/arbiter/store.db", dir);
+	r = read_store(path, name, text, err);
+	int back = become_root_again();
+	return back < 0 ? error_set_errno(err, -back, "store_failed", "becoming root again") : r;
 }
 
 /* The policy that WHERE names: built in, a file, or active. NULL after saying why not. */

@@ -282,8 +282,12 @@ store_open_to_read(const char *path, struct store **ret, struct error *err)
 	    sqlite3_open_v2(path, &store->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL));
 	if (r == 0) {
 		(void)sqlite3_busy_timeout(store->db, STORE_BUSY_MS);
-		r = schema_version(store, &version);
+		(void)sqlite3_db_config(store->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+		r = db_errno(sqlite3_exec(store->db,
+		    "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;", NULL, NULL, NULL));
 	}
+	if (r == 0)
+		r = schema_version(store, &version);
 	if (r == 0 && version != SCHEMA_VERSION)
 		r = -EPROTONOSUPPORT;
 	if (r < 0) {

@@ -33,7 +33,8 @@ enum store_durability { STORE_KILL_SAFE, STORE_ON_DISK };
 
 /* Opens or makes PATH (mode 0600), and brings its tables up to date. *RET is owned. */
 int store_open(const char *path, struct store **ret, struct error *err) MUST_CHECK;
-/* Opens PATH, which must exist, for reading only: for tools, beside a running arbiter. */
+/* Opens PATH, which must exist, for reading only: for tools, beside a running arbiter. Call it with the
+ * rights of the store's owner and no more: SQLite makes files beside it, and gives them to its owner. */
 int store_open_to_read(const char *path, struct store **ret, struct error *err) MUST_CHECK;
 /* Accepts NULL; returns NULL. */
 struct store *store_close(struct store *store);

@@ -270,6 +270,30 @@ class RealPrograms(Case):
         a.restart()
         self.assertEqual(a.verdict(exec_action("git", "log"), "desk")["state"], "approved")
 
+    def test_what_the_arbiters_uid_planted_gets_nothing_of_root(self):
+        a = Arbiter(ledger=RealLedger)
+        self.addCleanup(a.destroy)
+        self.addCleanup(a.ledger.destroy)
+        with open(self.policy, "rb") as f:
+            a.person(0).call(POLICY_ACTIVATE, {}, POLICY_STATE, fds=[f.fileno()])
+        a.stop()
+        victim, absent = os.path.join(self.directory, "victim"), os.path.join(self.directory, "absent")
+        with open(victim, "w", encoding="utf-8") as f:
+            f.write("root's")
+        os.chmod(victim, 0o600)
+        os.chmod(self.directory, 0o755)
+        for ending, target in (("-wal", victim), ("-shm", victim), ("-wal", absent), ("-shm", absent)):
+            with self.subTest((ending, target)):
+                planted = os.path.join(a.state, "store.db" + ending)
+                if os.path.lexists(planted):
+                    os.unlink(planted)
+                os.symlink(target, planted)
+                self.run_tool("--policy", "desk", ledger=a.ledger.directory, state=a.directory)
+                with open(victim, encoding="utf-8") as f:
+                    self.assertEqual((os.stat(victim).st_uid, f.read()), (0, "root's"))
+                self.assertFalse(os.path.lexists(absent))
+                os.unlink(planted)
+
     def test_real_runs_tell_what_they_used(self):
         state = os.path.join(self.directory, "state")
         env = dict(os.environ, RINGFENCE_STATE=state)
