@@ -40,8 +40,7 @@ parse_since(const char *text, int64_t *ret_ms)
 }
 
 /* Takes the rights of DIR's owner, if we are root and it has another: what lies in it is the owner's
- * making, and SQLite would follow it with ours (its -wal file could be a link, and is given to the
- * owner). 0 or -errno. */
+ * making, and what SQLite makes beside it should not be root's doing. 0 or -errno. */
 static int
 become_owner(const char *dir)
 {
