@@ -324,6 +324,10 @@ on_signal(struct session *s, int signal)
 		terminal_size(&size);
 		if (s->phase == RUNNING)
 			(void)ioctl(s->relay.ch[RELAY_OUT].in, TIOCSWINSZ, &size);
+	} else if (signal == SIGCONT && s->phase == RUNNING) {
+		if (s->o->tty)
+			terminal_enter(&s->terminal); /* in the foreground again */
+		say_to_supervisor(s, MSG_SIGNAL, "signal", json_new_int(signal));
 	} else if (s->phase == ENDED || (ends && s->phase != RUNNING)) {
 		if (ends)
 			leave(s, signal);

@@ -383,6 +383,16 @@ class Terminals(Case):
         t.until(b"33 44\r\n")
         self.assertEqual(t.wait(), 0)
 
+    def test_a_client_that_is_killed_takes_what_runs_at_its_terminal_along(self):
+        box, marker = self.create(), f"rf-tty-{os.getpid()}-{self.mode}"
+        t = self.terminal("sandbox", "exec", box, "-t", "--", "sh", "-c", f"trap '' HUP; echo ready; : {marker}; while :; do sleep 0.01; done")
+        t.until(b"ready")
+        self.assertTrue([p for p in processes_with(marker) if p != t.pid])
+        os.kill(t.pid, signal.SIGKILL)
+        self.assertEqual(t.wait(), -signal.SIGKILL)
+        wait_until(lambda: not processes_with(marker), "the command is gone")
+        self.assertEqual(self.sh(box, "echo lives"), "lives\n")
+
     def test_run_has_terminals_too(self):
         t = self.terminal("run", "-t", "--", "sh", "-c", "stty size; test -t 0 && test -t 1 && test -t 2 && read x && exit $x")
         t.until(b"30 100\r\n")
@@ -588,7 +598,7 @@ while True:
 """)
         wait_until(lambda: self.ring.cli("sandbox", "read", self.box, "/tmp/swings").returncode == 0, "it swings")
         seen = set()
-        for _ in range(60):
+        for _ in range(40):
             for path in ("/tmp/swings", f"/tmp/top{secret}"):
                 r = self.ring.cli("sandbox", "read", self.box, path)
                 seen.add((r.returncode, r.stdout))
