@@ -345,7 +345,9 @@ mount_workspace(const struct sandbox *sandbox, const struct sandbox_shape *shape
 		return error_set_errno(
 		    err, -userns, "sandbox_failed", "no user namespace for the workspace");
 	bool staged = strcmp(shape->workspace_mode, "staged") == 0;
-	uint64_t attrs = MNT_NOSUID | MNT_NODEV | (staged ? MNT_RDONLY : 0);
+	bool noexec = json_get_bool(sandbox->view, "noexec", false);
+	uint64_t attrs =
+	    MNT_NOSUID | MNT_NODEV | (staged ? MNT_RDONLY : 0) | (noexec ? MNT_NOEXEC : 0);
 	int fd = mounts_clone_idmapped(shape->workspace_fd, "", attrs, userns);
 	if (fd < 0) {
 		(void)error_set_errno(err, -fd, "bad_workspace",
