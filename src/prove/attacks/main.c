@@ -3,6 +3,7 @@
  *   rf-attack NAME [key=value…]          tries it; what it prints and how it exits is in prove/attack.h
  *   rf-attack --check NAME [key=value…]  from outside: what the attack left
  *   rf-attack --fixture key=value…       what attacks aim at
+ *   rf-attack --list                     every attack that can be tried, with what it needs (the bits)
  *   rf-attack --true | --am-i-root       what attacks on executables try to run
  *
  * Static, so that it runs in any root. It is no part of what protects anybody: it is started by rf-prove, in
@@ -21,10 +22,23 @@ misuse(const char *what, const char *which)
 	return MISUSE;
 }
 
+static int
+list(void)
+{
+	const struct attack *a;
+	for (size_t i = 0; (a = attack_at(i)) != NULL; i++)
+		if (a->not_tested == NULL)
+			(void)printf("{\"name\":\"%s\",\"boundary\":\"%s\",\"needs\":%u}\n",
+			    a->name, boundary_name(a->boundary), a->needs);
+	return 0;
+}
+
 int
 main(int argc, char **argv)
 {
 	int at = 1;
+	if (argc > 1 && strcmp(argv[1], "--list") == 0)
+		return list();
 	if (argc > 1 && strcmp(argv[1], "--fixture") == 0)
 		return fixture_serve(argv);
 	if (argc > 1 && strcmp(argv[1], "--true") == 0)
