@@ -32,5 +32,5 @@ int listed_view(int state_fd, const char *state, const struct json *programs, ui
 bool listed_fresh(struct json *sources);
 #define LISTED_LOOK_NS 1000000000LL
 
-/* Removes cached trees that no fresh view uses. For a start, while no sandbox lives. */
+/* Removes cached trees that no fresh view uses. For times at which no sandbox lives. */
 void listed_sweep(int state_fd);

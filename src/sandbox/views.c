@@ -86,6 +86,7 @@ views_free(struct views *views)
 	json_free(views->host);
 	for (size_t i = 0; i < KEPT; i++)
 		forget(&views->kept[i]);
+	listed_sweep(views->state_fd); /* at the end, when it keeps nobody waiting */
 	free(views);
 	return NULL;
 }
