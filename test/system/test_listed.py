@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
@@ -283,6 +284,62 @@ class Inside:
         script = "import os\ntry: os.memfd_create('x'); print('made')\nexcept OSError as e: print(e.errno)\n"
         seccomp = {e: self.said(e, "python3", ["python3", "-c", script]).split()[0] for e in ("any", "listed")}
         self.assertEqual(seccomp, {"any": "made", "listed": "1"})
+
+
+    # ---- what root installs on the host, below /usr/local ----
+
+    def installed(self):
+        """An interpreter's directory with a library, and programs in it that no rule names."""
+        if not AS_ROOT:
+            self.skipTest("needs root, to install something")
+        place = tempfile.mkdtemp(prefix="rf-listed-", dir="/usr/local")
+        self.addCleanup(shutil.rmtree, place)
+        os.chmod(place, 0o755)
+        modules = os.path.join(place, "lib", "python3.77")
+        os.makedirs(os.path.join(place, "bin"))
+        os.makedirs(modules)
+        shutil.copy("/usr/bin/env", os.path.join(place, "bin", "python3.77"))
+        for name in ("marker", "marker-static", "marker.so"):
+            shutil.copy(os.path.join(MARKER, name), modules)
+        shutil.copy(os.path.join(MARKER, "marker"), os.path.join(modules, "data.py"))
+        with open(os.path.join(place, "bin", "tool"), "w") as f:
+            f.write("#!/usr/bin/env python3\nprint('a script')\n")
+        os.chmod(os.path.join(place, "bin", "tool"), 0o755)
+        return place
+
+    def test_programs_among_an_interpreter_s_libraries_are_not_started(self):
+        place = self.installed()
+        modules = os.path.join(place, "lib", "python3.77")
+        programs = ["python3", os.path.join(place, "bin", "python3.77")]
+        script = (f"import os, subprocess, ctypes; d = {modules!r}\n"
+                  "def attempt(name, *argv):\n"
+                  "    try: print(name, subprocess.run(argv, capture_output=True).stdout, flush=True)\n"
+                  "    except OSError as e: print(name, e, flush=True)\n"
+                  f"for f in ('marker', 'data.py'): attempt('loader', {LOADER!r}, d + '/' + f)\n"
+                  "for f in ('marker', 'marker-static'): attempt('direct', d + '/' + f)\n"
+                  "os.symlink(d + '/marker', '/tmp/link'); attempt('link', '/tmp/link')\n"
+                  "print('the library:', flush=True); ctypes.CDLL(d + '/marker.so')\n")
+        free = self.said("any", programs, ["python3", "-c", script])
+        self.assertEqual(free.count(WORD), 6, free)
+        listed = self.said("listed", programs, ["python3", "-c", script])
+        # The library is a library, of a listed program: it is what remains.
+        self.assertEqual(listed.count(WORD), 1, listed)
+        self.assertIn("the library:\n" + WORD, listed)
+
+    def test_a_listed_script_runs_with_its_listed_interpreters(self):
+        tool = os.path.join(self.installed(), "bin", "tool")
+        r = self.start("listed", [tool, "env", "python3"], [tool])
+        self.assertEqual((r.returncode, r.stdout), (0, b"a script\n"), r.stderr)
+        r = self.start("listed", [tool, "env"], [tool])
+        self.assertEqual(r.returncode, 125)
+        self.assertIn("is a script for /usr/bin/python3, which no rule names", r.stderr.decode())
+
+    def test_a_program_in_a_place_of_its_own_is_shown_alone(self):
+        place = self.installed()
+        r = self.start("listed", ["ls", os.path.join(place, "bin", "python3.77")], ["ls", "-R", place])
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertIn("python3.77", r.stdout.decode())
+        self.assertNotIn("tool", r.stdout.decode())
 
 
 class TestRootless(Inside, unittest.TestCase):
