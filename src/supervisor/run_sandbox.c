@@ -79,13 +79,15 @@ announce(struct run *run, const int *fds, unsigned n_fds)
 {
 	struct json *body = run_body(run);
 	if (run->session == NULL)
-		(void)json_set(body, "receipt", json_copy(run->receipt));
+		(void)json_set(body, "receipt", run->receipt); /* lent */
 	else
 		(void)json_set_int(body, "command", run->number);
 	(void)json_set(body, "limits", json_copy(json_get(run->config, "limits")));
 	if (run->client != NULL && !run->announced)
 		(void)conn_send(run->client, MSG_STARTED, run->client_serial, body, fds, n_fds);
 	run->announced = true;
+	if (run->session == NULL)
+		run->receipt = json_detach(body, "receipt");
 	json_free(body);
 }
 
@@ -193,9 +195,11 @@ static void
 record_receipt(struct run *run)
 {
 	struct conn *ledger = run->s->ledger.conn;
+	struct json *record = record_of(run, "receipt", run->receipt); /* lent: it is large */
 	run->receipt_serial = conn_next_serial(ledger);
-	(void)conn_send_take(ledger, MSG_APPEND, run->receipt_serial,
-	    record_of(run, "receipt", json_copy(run->receipt)));
+	(void)conn_send(ledger, MSG_APPEND, run->receipt_serial, record, NULL, 0);
+	run->receipt = json_detach(record, "data");
+	json_free(record);
 }
 
 /* What is mounted goes into a record of its own where reading it would keep the command waiting: the arbiter
