@@ -187,6 +187,39 @@ delete_workspace(const struct fixtures *f)
 }
 
 static enum attack_result
+rename_workspace(const struct fixtures *f)
+{
+	char path[PATH_MAX];
+	(void)snprintf(path, sizeof(path), "%s/moved", fixture(f, "workspace"));
+	return answer(rename(original(f), path) == 0, "the copy that it sees has another name");
+}
+
+static enum attack_result
+link_workspace(const struct fixtures *f)
+{
+	/* By another name of the same file. */
+	char path[PATH_MAX];
+	(void)snprintf(path, sizeof(path), "%s/linked", fixture(f, "workspace"));
+	if (link(original(f), path) < 0)
+		return answer(false, "");
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+	return answer(fd >= 0 && write(fd, CHANGE, strlen(CHANGE)) > 0, "the copy that it sees");
+}
+
+static enum attack_result
+open_workspace(const struct fixtures *f)
+{
+	return answer(chmod(original(f), 0777) == 0, "the copy that it sees may be run");
+}
+
+static enum attack_result
+opened_outside(const struct fixtures *f)
+{
+	return access(original(f), X_OK) == 0 ? answer(true, "the host's file may be run")
+					      : held("the host's file has the mode that it had");
+}
+
+static enum attack_result
 deleted_outside(const struct fixtures *f)
 {
 	return access(original(f), F_OK) < 0 ? answer(true, "the host's file is gone")
@@ -255,4 +288,13 @@ const struct attack files_attacks[] = {
     {"delete_workspace", BOUNDARY_FILES, "deletes a file below a staged workspace", {LOCK_STAGED},
 	.needs = NEEDS_WORKSPACE | CHECK_OUTSIDE, .run = RUN(delete_workspace),
 	.check = RUN(deleted_outside)},
+    {"rename_workspace", BOUNDARY_FILES, "renames a file below a staged workspace", {LOCK_STAGED},
+	.needs = NEEDS_WORKSPACE | CHECK_OUTSIDE, .run = RUN(rename_workspace),
+	.check = RUN(deleted_outside)},
+    {"link_workspace", BOUNDARY_FILES, "changes a file below a staged workspace through a link",
+	{LOCK_STAGED}, .needs = NEEDS_WORKSPACE | CHECK_OUTSIDE, .run = RUN(link_workspace),
+	.check = RUN(changed_outside)},
+    {"open_workspace", BOUNDARY_FILES, "makes a file below a staged workspace executable",
+	{LOCK_STAGED}, .needs = NEEDS_WORKSPACE | CHECK_OUTSIDE, .run = RUN(open_workspace),
+	.check = RUN(opened_outside)},
     {0}};

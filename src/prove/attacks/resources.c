@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -67,6 +68,16 @@ take_shared_memory(const struct fixtures *f)
 	return touch(
 	    mmap(NULL, ATTEMPT_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0),
 	    "three times the memory of its limit, shared");
+}
+
+static enum attack_result
+take_segments(const struct fixtures *f)
+{
+	bounded(f);
+	int id = shmget(IPC_PRIVATE, ATTEMPT_MEMORY, IPC_CREAT | 0600);
+	char *memory = id < 0 ? MAP_FAILED : shmat(id, NULL, 0);
+	(void)shmctl(id, IPC_RMID, NULL); /* it ends with us */
+	return touch(memory, "three times the memory of its limit, as a segment (System V)");
 }
 
 /* In files without a name, each below the limit of one file, that nobody has mapped. */
@@ -309,6 +320,16 @@ raise_priority(const struct fixtures *f)
 	    errno == 0 && setpriority(PRIO_PROCESS, 0, now - 1) == 0, "it has a better priority");
 }
 
+static enum attack_result
+disk_priority(const struct fixtures *f)
+{
+	const int first = 1 << 13, normal = 0; /* IOPRIO_CLASS_RT, level 0; none */
+	bool yes = syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, first) == 0;
+	if (yes)
+		(void)syscall(SYS_ioprio_set, 1, 0, normal);
+	return answer(yes, "its reads and writes come before everybody's");
+}
+
 /* ---- output, groups ---- */
 
 static enum attack_result
@@ -348,6 +369,8 @@ const struct attack resources_attacks[] = {
 	{LOCK_RLIMITS, LOCK_WATCH}, KILLS, .run = RUN(take_memory)},
     {"take_shared_memory", BOUNDARY_RESOURCES, "uses more memory, shared", {LOCK_CGROUP},
 	{LOCK_WATCH}, KILLS, .run = RUN(take_shared_memory), .conventional = WITHOUT_GROUP},
+    {"take_segments", BOUNDARY_RESOURCES, "uses more memory, in segments (System V)", {LOCK_CGROUP},
+	{LOCK_WATCH}, KILLS, .run = RUN(take_segments), .conventional = WITHOUT_GROUP},
     {"take_hidden_memory", BOUNDARY_RESOURCES, "uses more memory, in files without a name",
 	{LOCK_CGROUP}, .needs = KILLS, .run = RUN(take_hidden_memory),
 	.conventional = WITHOUT_GROUP},
@@ -378,6 +401,8 @@ const struct attack resources_attacks[] = {
 	.needs = NEEDS_ROOT, .run = RUN(real_time)},
     {"raise_priority", BOUNDARY_RESOURCES, "raises its priority", RIGHT_LOCKS, .needs = NEEDS_ROOT,
 	.run = RUN(raise_priority)},
+    {"disk_priority", BOUNDARY_RESOURCES, "reads and writes before everybody (ioprio_set)",
+	RIGHT_LOCKS, .needs = NEEDS_ROOT, .run = RUN(disk_priority)},
     {"flood_output", BOUNDARY_RESOURCES, "prints more", {LOCK_OUTPUT}, .needs = KILLS,
 	.run = RUN(flood_output)},
     {"leave_group", BOUNDARY_RESOURCES, "leaves its control group",

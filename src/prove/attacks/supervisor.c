@@ -36,23 +36,22 @@ list_state(const struct fixtures *f)
 	return answer(directory != NULL, "the names in the state directory");
 }
 
-/* The first regular file below the directory that FD (taken) is, four levels deep, that opens for writing. */
+/* Whether a regular file below the directory that FD (taken) is, four levels deep, opens with FLAGS. */
 static bool
-writable_below(int fd, int depth)
+opens_below(int fd, int flags, int depth)
 {
 	bool found = false;
 	struct dirent *entry;
 	DIR *directory = fdopendir(fd);
 	while (directory != NULL && !found && (entry = readdir(directory)) != NULL) {
-		int below = -1;
+		int below = -1, file = -1;
 		if (entry->d_type == DT_DIR && entry->d_name[0] != '.' && depth > 0)
 			below = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		if (below >= 0)
-			found = writable_below(below, depth - 1);
-		if (entry->d_type != DT_REG)
-			continue;
-		_cleanup_close_ int file = openat(fd, entry->d_name, O_WRONLY | O_CLOEXEC);
-		found = file >= 0;
+		else if (entry->d_type == DT_REG)
+			file = openat(fd, entry->d_name, flags | O_CLOEXEC);
+		found = file >= 0 || (below >= 0 && opens_below(below, flags, depth - 1));
+		if (file >= 0)
+			(void)close(file);
 	}
 	if (directory != NULL)
 		(void)closedir(directory);
@@ -60,11 +59,22 @@ writable_below(int fd, int depth)
 }
 
 static enum attack_result
-write_state(const struct fixtures *f)
+open_state(const struct fixtures *f, int flags, const char *what)
 {
 	int fd = open(fixture(f, "state"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return answer(
-	    fd >= 0 && writable_below(fd, 4), "a file of ledger or arbiter is open for writing");
+	return answer(fd >= 0 && opens_below(fd, flags, 4), what);
+}
+
+static enum attack_result
+read_state(const struct fixtures *f)
+{
+	return open_state(f, O_RDONLY, "a file of ledger or arbiter");
+}
+
+static enum attack_result
+write_state(const struct fixtures *f)
+{
+	return open_state(f, O_WRONLY, "a file of ledger or arbiter is open for writing");
 }
 
 static enum attack_result
@@ -135,6 +145,8 @@ const struct attack supervisor_attacks[] = {
     {"list_state", BOUNDARY_SUPERVISOR, "lists the state directory",
 	/* Landlock lets everybody list: names alone, not what lies behind them. */
 	{LOCK_ROOT}, .needs = NEEDS_STATE, .run = RUN(list_state)},
+    {"read_state", BOUNDARY_SUPERVISOR, "reads the ledger's files", STATE_LOCKS, STATE_ROOTLESS,
+	NEEDS_STATE, .run = RUN(read_state)},
     {"write_state", BOUNDARY_SUPERVISOR, "writes to the ledger's files", STATE_LOCKS,
 	STATE_ROOTLESS, NEEDS_STATE, .run = RUN(write_state)},
     {"signal_supervisor", BOUNDARY_SUPERVISOR, "signals the supervisor",
