@@ -5,10 +5,12 @@
  *   place.c     the directories in which all of it happens
  *   stage.c     what all trials share: directories, policies, a Ringfence of its own
  *   means.c     what each lock takes by itself, and what of it this caller cannot have
+ *   trials.c    all of them, a few at a time
  *   trial.c     one attack, once: fixtures, the attack, what is checked afterwards
  *   actor.c     one process of a trial: started, listened to, ended
  *   launch.c    how it is started: bare, with one lock, in the product's sandbox
  *   verdict.c   what the trials of an attack say together
+ *   unused.c    what the ledger says that policies could do without
  *   report_*.c  for a terminal, for programs, for printing */
 #pragma once
 
@@ -71,8 +73,9 @@ struct summary {
 
 struct options {
 	bool json, quiet, list;
-	const char *html; /* file, or NULL */
-	int html_fd;      /* it, open before anything is tried, so that no proof is lost */
+	const char *html;  /* file, or NULL */
+	int html_fd;       /* it, open before anything is tried, so that no proof is lost */
+	const char *since; /* what no action needed since then; or NULL */
 	const char **only;
 	size_t n_only;
 	unsigned jobs;
@@ -100,6 +103,7 @@ struct prove {
 	struct row *rows;
 	size_t n_rows;
 	struct summary summary;
+	char *unused; /* owned: what rf-policy says of options.since, as text or as JSON; or NULL */
 };
 
 /* ---- keeper.c ---- */
@@ -151,6 +155,11 @@ void verdict_sum(struct prove *p);
 int verdict_exit_code(const struct summary *summary);
 const char *verdict_name(enum verdict verdict);
 const char *outcome_name(enum outcome outcome);
+
+/* ---- unused.c ---- */
+
+/* What `ringfence policy unused --since SINCE` says; *RET is owned by the caller. 0 or -errno with ERR. */
+int unused_read(const char *since, bool json, char **ret, struct error *err) MUST_CHECK;
 
 /* ---- trials.c: the queue ---- */
 

@@ -38,6 +38,8 @@ static const char style[] =
     "td:first-child{width:40%}td:last-child,th:last-child{padding-right:0;white-space:nowrap}"
     "code{font:.82rem ui-monospace,monospace;color:var(--soft)}"
     ".good{color:var(--good)}.bad{color:var(--bad);font-weight:600}.odd{color:var(--odd)}"
+    "pre{font:.82rem/1.5 ui-monospace,monospace;white-space:pre-wrap;background:var(--wash);"
+    "padding:1rem;border-radius:4px}"
     "details{font-size:.85rem;color:var(--soft)}summary{cursor:pointer;list-style:none}"
     "summary::-webkit-details-marker{display:none}summary:hover,summary:focus{color:var(--ink)}"
     "ul{margin:.3rem 0 0;padding:0;list-style:none}li{margin:.15rem 0}"
@@ -233,6 +235,19 @@ add_boundary(struct buf *out, const struct prove *p, enum boundary boundary)
 		(void)buf_add_str(out, "</table>\n");
 }
 
+/* The other half of the question: what the policy permits and nobody needed. */
+static void
+add_unused(struct buf *out, const struct prove *p)
+{
+	if (p->unused == NULL)
+		return;
+	(void)buf_add_str(out, "<h2>what no action has needed since ");
+	add_text(out, p->options.since);
+	(void)buf_add_str(out, " ago</h2>\n<pre>");
+	add_text(out, p->unused);
+	(void)buf_add_str(out, "</pre>\n");
+}
+
 static void
 add_sum(struct buf *out, unsigned count, const char *class, const char *what)
 {
@@ -284,6 +299,7 @@ make_page(const struct prove *p, struct buf *out)
 	add_head(out, p);
 	for (enum boundary b = 0; b < BOUNDARY_COUNT; b++)
 		add_boundary(out, p, b);
+	add_unused(out, p);
 	(void)buf_add_str(out,
 	    "<h2>how to read this</h2>\n<p class=\"soft\">✓ holds the attack alone. ✗ does not. – "
 	    "cannot be had "

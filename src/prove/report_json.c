@@ -85,6 +85,12 @@ report_json(const struct prove *p)
 		(void)json_push(rows, write_row(p, &p->rows[i]));
 	(void)json_set(root, "rows", rows);
 	(void)json_set(root, "summary", write_summary(p));
+	if (p->unused != NULL) {
+		struct json *unused = NULL;
+		if (json_parse(p->unused, strlen(p->unused), &unused, NULL) < 0)
+			return -EBADMSG;
+		(void)json_set(root, "unused", unused);
+	}
 	buf_init(&out, 8 << 20);
 	if (json_write_pretty(root, &out) < 0)
 		return -ENOMEM;

@@ -121,8 +121,9 @@ print_summary(const struct prove *p, const struct style *s)
 	for (enum verdict v = VERDICT_CONVENTIONAL; v < VERDICT_COUNT; v++)
 		if (sum->counts[v] > 0)
 			(void)printf(" %u %s.", sum->counts[v], verdict_name(v));
-	(void)printf(
-	    "\nWhat your policies could do without: ringfence policy unused --since 30d\n");
+	(void)printf("\n");
+	if (p->unused != NULL)
+		(void)printf("\n%sWhat no action has needed%s\n%s", s->bold, s->off, p->unused);
 }
 
 void
