@@ -282,6 +282,43 @@ class Images:
             self.assertNotIn(name, tree)
         self.assertFalse([name for name in tree if ".wh." in name])
 
+    def test_directories_with_many_names(self):
+        """The C library sorts long lists another way than short ones, which is another system call."""
+        many = [entry(f"many/{i:05}", str(i)) for i in range(300)]
+        base = os.path.join(self.inputs, "dir")
+        with tarfile.open(fileobj=io.BytesIO(tar(entry("etc/"), *many))) as t:
+            t.extractall(base)
+        told = self.imported(base)
+        self.assertEqual(self.imported(tar(entry("etc/"), *many))["id"], told["id"])
+        layered = docker([tar(entry("etc/"), *many), tar(entry("many/.wh..wh..opq", ""), entry("many/new", "1"))])
+        self.assertEqual([n for n in self.tree(self.imported(layered)) if n.startswith("many/")], ["many/new"])
+        self.assertEqual(self.image("inspect", told["id"], "--verify").returncode, 0)
+        self.imported(tar(entry("etc/")))
+        self.assertEqual(json.loads(self.image("gc", "--json").out)["images"], 2)
+
+    def test_the_tools_of_file_systems_are_confined(self):
+        work = os.path.join(self.rf.dir, "work")
+        os.mkdir(work)
+        os.chmod(work, 0o777)
+        os.mkfifo(os.path.join(work, "input"))
+        os.chmod(os.path.join(work, "input"), 0o666)
+        for kind, program in (("squashfs", "sqfs2tar"), ("erofs", "fsck.erofs")):
+            if shutil.which(program) is None:
+                continue
+            command = ["sh", "-c", 'exec "$0" --worker "$1" 1000000 1000 3</dev/null 4<"$2"',
+                       os.path.join(ring.BIN, "rf-image"), kind, work]
+            tool = subprocess.Popen(ring.as_user(command) if self.mode == "rootless" else command,
+                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            ring.wait_until(lambda: program in ring.file_text(f"/proc/{tool.pid}/comm"), program)
+            now = ring.status_of(tool.pid)
+            with open(os.path.join(work, "input"), "wb"):
+                pass  # it waits for this; what it reads is no file system
+            self.assertNotEqual(tool.wait(), 0)
+            self.assertEqual((now["Seccomp"].strip(), now["NoNewPrivs"].strip()), ("2", "1"))
+            self.assertEqual([int(now[k], 16) for k in ("CapEff", "CapPrm", "CapInh", "CapAmb")], [0] * 4)
+            if self.mode == "root":
+                self.assertEqual(set(now["Uid"].split() + now["Gid"].split()), {str(0x70000003)})
+
     def test_layers_and_whiteouts_of_docker_archives(self):
         self.expect_layers(self.imported(docker(self.LAYERS)))
         self.expect_layers(self.imported(gzip.compress(docker(self.LAYERS, pack=gzip.compress))))
