@@ -10,6 +10,7 @@
 #include "cli/cli.h"
 #include "cli/connect.h"
 #include "cli/options.h"
+#include "cli/sandbox.h"
 #include "cli/say.h"
 #include "ipc/messages.h"
 #include "ipc/msg.h"
@@ -72,25 +73,13 @@ fail(const struct error *err)
 	return EXIT_FAILURE;
 }
 
-/* One request to program NAME; the body of its answer in RET. 0, -ENOTCONN if nothing runs, or -errno. */
+/* One request to the arbiter (BODY is taken); its answer in RET. 0, -ENOTCONN if nothing runs, or -errno. */
 static int
-ask_program(const char *name, uint16_t type, struct json *body, int timeout_ms, struct msg *ret,
-    struct error *err)
+ask_arbiter(uint16_t type, struct json *body, int timeout_ms, struct msg *ret, struct error *err)
 {
 	_cleanup_json_ struct json *owned = body;
-	_cleanup_close_ int fd = -1;
-	if (strcmp(name, "supervisor") == 0) {
-		struct connection c = CONNECTION_INIT;
-		int r = connect_supervisor(CONNECT_JOIN, &c, err);
-		if (r < 0)
-			return r;
-		fd = c.fd;
-	} else {
-		fd = connect_program(name, CONNECT_JOIN, err);
-		if (fd < 0)
-			return fd;
-	}
-	return msg_call(fd, type, owned, NULL, 0, timeout_ms, ret, err);
+	_cleanup_close_ int fd = connect_program("arbiter", CONNECT_JOIN, err);
+	return fd < 0 ? fd : msg_call(fd, type, owned, NULL, 0, timeout_ms, ret, err);
 }
 
 /* ---- kill ---- */
@@ -181,7 +170,7 @@ cmd_kill(int argc, char **argv)
 		(void)json_set_str(body, "task", a.operands[1]);
 	struct msg reply = MSG_INIT;
 	struct error err = {0};
-	r = ask_program("arbiter", MSG_KILL, body, all ? 1500 : 10000, &reply, &err);
+	r = ask_arbiter(MSG_KILL, body, all ? 1500 : 10000, &reply, &err);
 	if (r == -ETIMEDOUT && all) {
 		r = kill_without_arbiter(&a);
 	} else if (r == -ENOTCONN && all) {
@@ -269,6 +258,40 @@ cmd_tasks(int argc, char **argv)
 
 /* ---- status ---- */
 
+/* How many sandboxes stay, and how many commands run in them, asked on FD. */
+static void
+count_sessions(int fd, size_t *ret_staying, size_t *ret_commands)
+{
+	struct msg reply = MSG_INIT;
+	struct error err;
+	*ret_staying = *ret_commands = 0;
+	if (msg_call(fd, MSG_SESSION_LIST, NULL, NULL, 0, 10000, &reply, &err) == 0 &&
+	    sandbox_list_rest(fd, /* usage= */ false, reply.body, &err) == 0) {
+		const struct json *list = json_get(reply.body, "sandboxes");
+		*ret_staying = json_len(list);
+		for (size_t i = 0; i < json_len(list); i++)
+			*ret_commands += json_len(json_get(json_at(list, i), "commands"));
+	}
+	msg_done(&reply);
+}
+
+/* The supervisor's status, with the number of sandboxes that stay. 0 or -errno. */
+static int
+ask_status(struct msg *ret, struct error *err)
+{
+	struct connection c = CONNECTION_INIT;
+	int r = connect_supervisor(CONNECT_JOIN, &c, err);
+	if (r == 0)
+		r = msg_call(c.fd, MSG_STATUS, NULL, NULL, 0, 10000, ret, err);
+	if (r == 0) {
+		size_t staying, commands;
+		count_sessions(c.fd, &staying, &commands);
+		(void)json_set_int(ret->body, "staying", (int64_t)staying);
+	}
+	connect_done(&c);
+	return r;
+}
+
 static int
 print_status(const struct json *body)
 {
@@ -288,8 +311,13 @@ print_status(const struct json *body)
 		(void)buf_addf(
 		    &out, " pid %lld\n", (long long)json_get_int(json_at(programs, i), "pid", 0));
 	}
+	long long staying = (long long)json_get_int(body, "staying", 0);
+	if (staying > 0)
+		(void)buf_addf(&out, "%lld sandbox%s that stay%s: ringfence sandbox list\n",
+		    staying, staying == 1 ? "" : "es", staying == 1 ? "s" : "");
 	if (json_len(sandboxes) == 0) {
-		(void)buf_add_str(&out, "no sandboxes\n");
+		if (staying == 0)
+			(void)buf_add_str(&out, "no sandboxes\n");
 		return say_out(&out);
 	}
 	struct table t;
@@ -318,7 +346,7 @@ cmd_status(int argc, char **argv)
 		return r > 0 ? 0 : EXIT_BAD_USAGE;
 	struct msg reply = MSG_INIT;
 	struct error err = {0};
-	r = ask_program("supervisor", MSG_STATUS, NULL, 10000, &reply, &err);
+	r = ask_status(&reply, &err);
 	if (r == -ENOTCONN && a.json) {
 		_cleanup_json_ struct json *none = json_new_object();
 		(void)json_set_bool(none, "running", false);
@@ -368,17 +396,21 @@ cmd_start(int argc, char **argv)
 	return r;
 }
 
-/* Stopping waits for what runs: says for how much. */
+/* Stopping waits for what runs: says for how much. Sandboxes in which nothing runs end at once. */
 static void
 say_who_runs(int fd)
 {
 	struct msg reply = MSG_INIT;
-	if (msg_call(fd, MSG_STATUS, NULL, NULL, 0, 10000, &reply, NULL) == 0) {
-		size_t n = json_len(json_get(reply.body, "sandboxes"));
-		if (n > 0)
-			say("waiting for %zu sandbox%s to end; `ringfence kill all` ends them now",
-			    n, n == 1 ? "" : "es");
-	}
+	size_t staying, n;
+	count_sessions(fd, &staying, &n);
+	if (msg_call(fd, MSG_STATUS, NULL, NULL, 0, 10000, &reply, NULL) == 0)
+		n += json_len(json_get(reply.body, "sandboxes"));
+	if (n > 0)
+		say("waiting for %zu command%s to end; `ringfence kill all` ends everything now", n,
+		    n == 1 ? "" : "s");
+	if (staying > 0)
+		say("%zu sandbox%s that stay%s then end%s too", staying, staying == 1 ? "" : "es",
+		    staying == 1 ? "s" : "", staying == 1 ? "s" : "");
 	msg_done(&reply);
 }
 

@@ -49,7 +49,10 @@ add_value(struct buf *out, const char *name, const struct json *v)
 		say_add_bytes(out, n);
 	} else if (ends_with(name, "_ms")) {
 		(void)buf_addf(out, "%.*s ", (int)len - 3, name);
-		say_add_ns(out, n * 1000000);
+		if (n == 0)
+			(void)buf_add_str(out, "0 s");
+		else
+			say_add_ns(out, n * 1000000);
 	} else if (ends_with(name, "_millis")) {
 		(void)buf_addf(out, "%.*s %lld.%03lld", (int)len - 7, name, (long long)(n / 1000),
 		    (long long)(n % 1000));

@@ -626,6 +626,13 @@ while True:
         self.sandbox("cp", "-r", f"{self.box}:/tmp/t/d", self.local("again"), code=1)
         self.assertEqual(os.listdir(victim), [])
 
+    def test_top_goes_on_until_it_is_interrupted(self):
+        t = self.terminal("sandbox", "top")
+        t.until(b"PROCESSES")
+        t.until(b"PROCESSES")
+        t.type(b"\x03")
+        self.assertEqual(t.wait(), -signal.SIGINT)
+
     def test_what_a_terminal_is_shown_of_a_file_is_text(self):
         self.sandbox("write", self.box, "/tmp/f", input=b"a\033]0;x\007\033[2Jb\n")
         t = self.terminal("sandbox", "read", self.box, "/tmp/f")
@@ -742,12 +749,25 @@ class Ends(Own):
         self.assertIn("destroyed", self.refused("inspect", "lost"))
         wait_until(lambda: not cgroup_leftovers({programs["rf-supervisor"]}), "its control groups are gone")
 
-    def test_stop_waits_for_sandboxes_or_says_what_it_ended(self):
+    def test_stop_waits_for_commands_and_ends_what_stays(self):
+        box = self.create()
+        cat = self.start("exec", box, "--", "cat", stdin=subprocess.PIPE)
+        wait_until(lambda: json.loads(self.sandbox("inspect", box, "--json"))["commands"], "cat runs")
+        self.assertIn(b"1 sandbox that stays", self.ring.cli("status").stdout)
+        p = self.ring.start("stop")
+        self.addCleanup(lambda: (p.poll() is None and p.kill(), p.wait(), p.stdout.close(), p.stderr.close()))
+        self.assertIn(b"waiting for 1 command to end", p.stderr.readline())
+        self.assertIn(b"1 sandbox that stays then ends too", p.stderr.readline())
+        cat.stdin.write(b"still served\n")
+        cat.stdin.close()
+        self.assertEqual((cat.stdout.read(), cat.wait(TIMEOUT), p.wait(TIMEOUT)), (b"still served\n", 0, 0))
+        self.assertEqual(self.ring.programs(), {})
+
+    def test_kill_all_ends_them_and_says_why(self):
         box = self.create()
         r = self.ring.cli("kill", "all")
         self.assertEqual(r.returncode, 0, r.stderr)
         self.assertIn("killed", self.why(box))
-        self.assertEqual(self.ring.cli("stop").returncode, 0)
 
     def test_nothing_runs_and_nobody_is_asked_to_start_for_a_list(self):
         self.assertEqual(self.sandbox("list"), b"no sandboxes\n")
