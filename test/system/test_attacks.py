@@ -36,7 +36,7 @@ class Bench:
         self.root = root
         self.base = tempfile.mkdtemp(prefix="ringfence-attacks-", dir="/var/tmp")
         os.chmod(self.base, 0o755)
-        for name in ("outside", "dir", "workspace", "state"):
+        for name in ("outside", "dir", "workspace", "state", "state/ledger"):
             os.mkdir(self.path(name))
             self.give(self.path(name))
         shutil.copy(RF_ATTACK, self.path("rf-attack"))
@@ -44,9 +44,9 @@ class Bench:
                                         stdout=subprocess.PIPE)
         self.keys = json.loads(self.outside.stdout.readline())["fixtures"]
         self.leak = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
-        with open(self.path("state", "ledger"), "w") as f:
+        with open(self.path("state", "ledger", "00000000.jsonl"), "w") as f:
             f.write("a record\n")
-        self.give(self.path("state", "ledger"))
+        self.give(self.path("state", "ledger", "00000000.jsonl"))
 
     def path(self, *names):
         return os.path.join(self.base, *names)

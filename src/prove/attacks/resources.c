@@ -361,8 +361,7 @@ leave_group(const struct fixtures *f)
 		LOCK_USER_NS, LOCK_NO_CAPS \
 	}
 #define KILLS (NEEDS_BOUNDS | SILENCE_HOLDS)
-#define WITHOUT_GROUP \
-	"conventional where the user has no control group of their own (no delegation)"
+#define WITHOUT_GROUP "where the user has no control group of their own (no delegation)"
 
 const struct attack resources_attacks[] = {
     {"take_memory", BOUNDARY_RESOURCES, "uses more memory", {LOCK_CGROUP, LOCK_RLIMITS},

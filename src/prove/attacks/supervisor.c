@@ -14,19 +14,33 @@
 #include "prove/attacks/attacks.h"
 
 static enum attack_result
-connect_control(const struct fixtures *f)
+connect_to(const char *path, const char *what)
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
-	(void)snprintf(to.sun_path, sizeof(to.sun_path), "%s", fixture(f, "control"));
 	static const int types[] = {SOCK_STREAM, SOCK_SEQPACKET};
+	(void)snprintf(to.sun_path, sizeof(to.sun_path), "%s", path);
 	for (size_t i = 0; i < ARRAY_LEN(types); i++) {
 		_cleanup_close_ int fd = socket(AF_UNIX, types[i] | SOCK_CLOEXEC, 0);
 		if (fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0)
-			return answer(true, "the supervisor listens to it");
+			return answer(true, what);
 		if (errno != EPROTOTYPE)
 			break;
 	}
 	return answer(false, "");
+}
+
+static enum attack_result
+connect_control(const struct fixtures *f)
+{
+	return connect_to(fixture(f, "control"), "the supervisor listens to it");
+}
+
+static enum attack_result
+connect_arbiter(const struct fixtures *f)
+{
+	char path[PATH_MAX];
+	(void)snprintf(path, sizeof(path), "%s/run/arbiter.sock", fixture(f, "state"));
+	return connect_to(path, "the arbiter, which takes approvals, listens to it");
 }
 
 static enum attack_result
@@ -36,45 +50,31 @@ list_state(const struct fixtures *f)
 	return answer(directory != NULL, "the names in the state directory");
 }
 
-/* Whether a regular file below the directory that FD (taken) is, four levels deep, opens with FLAGS. */
-static bool
-opens_below(int fd, int flags, int depth)
-{
-	bool found = false;
-	struct dirent *entry;
-	DIR *directory = fdopendir(fd);
-	while (directory != NULL && !found && (entry = readdir(directory)) != NULL) {
-		int below = -1, file = -1;
-		if (entry->d_type == DT_DIR && entry->d_name[0] != '.' && depth > 0)
-			below = openat(fd, entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		else if (entry->d_type == DT_REG)
-			file = openat(fd, entry->d_name, flags | O_CLOEXEC);
-		found = file >= 0 || (below >= 0 && opens_below(below, flags, depth - 1));
-		if (file >= 0)
-			(void)close(file);
-	}
-	if (directory != NULL)
-		(void)closedir(directory);
-	return found;
-}
-
+/* The first file of the ledger that opens with FLAGS. */
 static enum attack_result
-open_state(const struct fixtures *f, int flags, const char *what)
+open_ledger(const struct fixtures *f, int flags, const char *what)
 {
-	int fd = open(fixture(f, "state"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return answer(fd >= 0 && opens_below(fd, flags, 4), what);
+	char path[PATH_MAX];
+	struct dirent *entry;
+	int found = -1;
+	(void)snprintf(path, sizeof(path), "%s/ledger", fixture(f, "state"));
+	DIR *directory = opendir(path);
+	while (directory != NULL && found < 0 && (entry = readdir(directory)) != NULL)
+		if (entry->d_type == DT_REG)
+			found = openat(dirfd(directory), entry->d_name, flags | O_CLOEXEC);
+	return answer(found >= 0, what);
 }
 
 static enum attack_result
 read_state(const struct fixtures *f)
 {
-	return open_state(f, O_RDONLY, "a file of ledger or arbiter");
+	return open_ledger(f, O_RDONLY, "what was recorded");
 }
 
 static enum attack_result
 write_state(const struct fixtures *f)
 {
-	return open_state(f, O_WRONLY, "a file of ledger or arbiter is open for writing");
+	return open_ledger(f, O_WRONLY, "a file of the ledger is open for writing");
 }
 
 static enum attack_result
@@ -142,6 +142,8 @@ copy_from_init(const struct fixtures *f)
 const struct attack supervisor_attacks[] = {
     {"connect_control", BOUNDARY_SUPERVISOR, "speaks to the supervisor's socket", {LOCK_ROOT},
 	.needs = NEEDS_STATE, .run = RUN(connect_control)},
+    {"connect_arbiter", BOUNDARY_SUPERVISOR, "speaks to the arbiter's socket", {LOCK_ROOT},
+	.needs = NEEDS_STATE, .run = RUN(connect_arbiter)},
     {"list_state", BOUNDARY_SUPERVISOR, "lists the state directory",
 	/* Landlock lets everybody list: names alone, not what lies behind them. */
 	{LOCK_ROOT}, .needs = NEEDS_STATE, .run = RUN(list_state)},
