@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "ipc/paths.h"
 #include "prove/prove.h"
 
 #define BAD_USAGE 2
@@ -132,6 +133,26 @@ parse(struct options *o, int argc, char **argv)
 
 /* ---- rows ---- */
 
+/* Whether a sandbox with `executables: listed` can show rf-attack where it lies (sandbox/listed.h). */
+static bool
+can_be_listed(const struct prove *p)
+{
+	return strncmp(p->attack_path, "/tmp/", 5) != 0 &&
+	    strncmp(p->attack_path, "/var/tmp/", 9) != 0;
+}
+
+static const char *
+why_not_tested(const struct prove *p, const struct attack *attack)
+{
+	if (attack->not_tested != NULL)
+		return attack->not_tested;
+	if (!p->root && (attack->needs & (NEEDS_ROOT | NEEDS_NS_ROOT)) == NEEDS_ROOT)
+		return "only the host's root could do it";
+	if ((attack->needs & NEEDS_LISTED) != 0 && !can_be_listed(p))
+		return "rf-attack lies in a temporary directory, which a listed root does not show";
+	return NULL;
+}
+
 static int
 make_rows(struct prove *p)
 {
@@ -145,6 +166,7 @@ make_rows(struct prove *p)
 			continue;
 		struct row *row = &p->rows[p->n_rows++];
 		row->attack = attack;
+		row->not_tested = why_not_tested(p, attack);
 		row->locks =
 		    !p->root && attack->rootless[0] != LOCK_NONE ? attack->rootless : attack->locks;
 		while (row->n_locks < ATTACK_LOCKS_MAX && row->locks[row->n_locks] != LOCK_NONE)
@@ -226,6 +248,9 @@ main(int argc, char **argv)
 	int code = p.options.only == NULL ? FAILED : parse(&p.options, argc, argv);
 	if (code != 0)
 		return code;
+	struct error err = {0};
+	if (paths_program("rf-attack", p.attack_path, &err) < 0)
+		return explain(&err);
 	if (make_rows(&p) < 0)
 		return FAILED;
 	if (p.options.list) {

@@ -55,6 +55,7 @@ enum verdict {
 
 struct row {
 	const struct attack *attack;
+	const char *not_tested; /* why nothing is tried; NULL if it is */
 	const enum lock *locks; /* the attack's, for who runs us */
 	size_t n_locks;
 	struct finding control, only[ATTACK_LOCKS_MAX], all;

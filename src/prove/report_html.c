@@ -165,8 +165,7 @@ add_verdict(struct buf *out, const struct row *row)
 static void
 add_reason(struct buf *out, const struct row *row)
 {
-	const char *why = row->attack->not_tested != NULL ? row->attack->not_tested
-							  : "only the host's root could do it";
+	const char *why = row->not_tested;
 	(void)buf_add_str(out, "<td colspan=\"3\" class=\"why\">");
 	if (row->verdict == VERDICT_NO_CONTROL) {
 		(void)buf_add_str(out, "does not succeed without locks either: ");

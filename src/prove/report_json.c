@@ -38,9 +38,7 @@ write_row(const struct prove *p, const struct row *row)
 	if (attack->conventional != NULL)
 		(void)json_set_str(o, "conventional", attack->conventional);
 	if (row->verdict == VERDICT_NOT_TESTED) {
-		(void)json_set_str(o, "not_tested",
-		    attack->not_tested != NULL ? attack->not_tested
-					       : "only the host's root could do it");
+		(void)json_set_str(o, "not_tested", row->not_tested);
 	} else {
 		(void)json_set(o, "control", write_finding(p, row, &row->control, LOCK_NONE));
 		(void)json_set(o, "all", write_finding(p, row, &row->all, LOCK_NONE));

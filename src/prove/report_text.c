@@ -86,9 +86,8 @@ print_attention(const struct row *row)
 {
 	char where[64];
 	if (row->verdict == VERDICT_NOT_TESTED) {
-		(void)printf("  %-26s  %-28s  %s\n", row->attack->name, "not tested here",
-		    row->attack->not_tested != NULL ? row->attack->not_tested
-						    : "only the host's root could do it");
+		(void)printf(
+		    "  %-26s  %-28s  %s\n", row->attack->name, "not tested here", row->not_tested);
 		return;
 	}
 	if (row->control.outcome != OUTCOME_SUCCEEDED) {

@@ -60,8 +60,7 @@ open_programs(struct prove *p, struct error *err)
 	int r = open_program("rf-prove-init", &p->init_fd, err);
 	if (r == 0)
 		r = open_program("rf-attack", &p->attack_fd, err);
-	if (r == 0)
-		r = paths_program("rf-attack", p->attack_path, err);
+
 	if (r == 0)
 		r = open_program("ringfence", &p->cli_fd, err);
 	if (r == 0) {

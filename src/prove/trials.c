@@ -79,13 +79,6 @@ on_signal(struct watch *watch, uint32_t events, void *data)
 
 /* ---- what there is to try ---- */
 
-static bool
-is_tested(const struct prove *p, const struct attack *attack)
-{
-	return attack->not_tested == NULL &&
-	    (p->root || (attack->needs & NEEDS_ROOT) == 0 || (attack->needs & NEEDS_NS_ROOT) != 0);
-}
-
 static void
 add(struct queue *q, struct row *row, enum place place, enum lock lock, struct finding *finding)
 {
@@ -96,7 +89,7 @@ add(struct queue *q, struct row *row, enum place place, enum lock lock, struct f
 static void
 add_row(struct queue *q, struct row *row)
 {
-	if (!is_tested(q->p, row->attack))
+	if (row->not_tested != NULL)
 		return;
 	add(q, row, PLACE_CONTROL, LOCK_NONE, &row->control);
 	for (size_t i = 0; i < row->n_locks; i++)

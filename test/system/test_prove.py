@@ -58,23 +58,43 @@ def below(pid):
     return found
 
 
-def directories():
-    return {os.path.join(base, name) for base in ("/tmp", "/var/tmp") for name in os.listdir(base)
-            if name.startswith("ringfence-prove-")}
+class Running:
+    """A proof under way: its processes, and the directories that are its own. Others may run beside it."""
+
+    def __init__(self, mode, *args):
+        self.process = subprocess.Popen(prove_argv(mode, *args), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                        stdin=subprocess.DEVNULL, start_new_session=True)
+        wait_until(lambda: any("rf-attack" in file_text(f"/proc/{pid}/cmdline") for pid in below(self.process.pid)),
+                   "an attack runs")
+        self.known = below(self.process.pid)
+        words = [word for pid in self.known for word in file_text(f"/proc/{pid}/cmdline").split("\0")]
+        self.base = next(os.path.dirname(word) for word in words if word.startswith("/var/tmp/ringfence-prove-"))
+        while os.path.dirname(self.base) != "/var/tmp":
+            self.base = os.path.dirname(self.base)
+        self.tmp = file_text(os.path.join(self.base, "lock"))
+        assert self.tmp.startswith("/tmp/ringfence-prove-"), self.tmp
+
+    def processes(self):
+        """Those that live: known ones, and those that name its directories."""
+        found = {pid for pid in self.known if alive(pid) and is_of_proof(pid)}
+        for pid in pids():
+            text = file_text(f"/proc/{pid}/environ") + file_text(f"/proc/{pid}/cmdline")
+            if (self.base in text or self.tmp in text) and alive(pid):
+                found.add(pid)
+        return found
+
+    def directories(self):
+        return [path for path in (self.base, self.tmp) if os.path.exists(path)]
+
+    def shared_objects(self):
+        segments = [line for line in file_text("/proc/sysvipc/shm").splitlines()[1:]
+                    if int(line.split()[4]) in self.known]
+        return segments + [pid for pid in self.known if os.path.exists(f"/dev/shm/ringfence-canary-{pid}")]
 
 
-def marked():
-    """Processes of a proof: those that carry its mark, or a path of its directories."""
-    found = []
-    for pid in pids():
-        text = file_text(f"/proc/{pid}/environ") + file_text(f"/proc/{pid}/cmdline")
-        if ("RINGFENCE_TRIAL=" in text or "ringfence-prove-" in text or "rf-prove" in text) and alive(pid):
-            found.append(pid)
-    return set(found) - {os.getpid()}
-
-
-def shared_objects():
-    return set(os.listdir("/dev/shm")) | set(file_text("/proc/sysvipc/shm").splitlines()[1:])
+def is_of_proof(pid):
+    """Whether the number still is a process of a proof, and not already somebody else's."""
+    return file_text(f"/proc/{pid}/comm").strip().startswith("rf-")
 
 
 class Proof(unittest.TestCase):
@@ -228,73 +248,60 @@ class Traces(unittest.TestCase):
     # What needs most around it: control groups, a clock, what attacks aim at, another sandbox.
     ATTACKS = only(["stay", "take_processes", "neighbour_signal"])
 
-    def setUp(self):
-        self.before = directories(), marked(), shared_objects(), file_text("/proc/self/mounts")
-
-    def start(self, mode):
-        """A proof whose attacks run, and all its processes."""
-        p = subprocess.Popen(prove_argv(mode, *self.ATTACKS), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                             stdin=subprocess.DEVNULL, start_new_session=True)
-        wait_until(lambda: any("rf-attack" in file_text(f"/proc/{pid}/cmdline") for pid in below(p.pid)),
-                   "an attack runs")
-        return p, below(p.pid)
-
-    def assert_clean(self, known):
-        directories_before, marked_before, shared_before, mounts = self.before
-        wait_until(lambda: not {pid for pid in known if alive(pid) and pid in marked()}, "every process ends")
-        wait_until(lambda: directories() <= directories_before, "its directories go")
-        self.assertEqual(marked() - marked_before, set())
-        self.assertEqual(shared_objects() - shared_before, set())
-        self.assertEqual(file_text("/proc/self/mounts"), mounts)
-        wait_until(lambda: not cgroup_leftovers(set(known)), "its control groups go")
+    def assert_clean(self, proof):
+        wait_until(lambda: not proof.processes(), "every process ends")
+        wait_until(lambda: not proof.directories(), "its directories go")
+        self.assertEqual(proof.shared_objects(), [])
+        self.assertNotIn(proof.base, file_text("/proc/self/mounts"))
+        wait_until(lambda: not cgroup_leftovers(set(proof.known)), "its control groups go")
 
     def test_after_it_ran(self):
         for mode in modes():
             with self.subTest(mode):
-                p, known = self.start(mode)
-                p.wait(timeout=TIMEOUT)
-                self.assert_clean(known)
+                proof = Running(mode, *self.ATTACKS)
+                proof.process.wait(timeout=TIMEOUT)
+                self.assert_clean(proof)
 
     def test_after_it_was_asked_to_stop(self):
         for mode in modes():
             for number in (signal.SIGINT, signal.SIGTERM):
                 with self.subTest(mode, signal=number):
-                    p, known = self.start(mode)
-                    p.send_signal(number)
-                    self.assertEqual(p.wait(timeout=TIMEOUT), 130)
-                    self.assert_clean(known)
+                    proof = Running(mode, *self.ATTACKS)
+                    proof.process.send_signal(number)
+                    self.assertEqual(proof.process.wait(timeout=TIMEOUT), 130)
+                    self.assert_clean(proof)
 
     def test_after_its_keeper_was_killed(self):
         for mode in modes():
             with self.subTest(mode):
-                p, known = self.start(mode)
-                p.kill()
-                p.wait(timeout=TIMEOUT)
-                self.assert_clean(known)
+                proof = Running(mode, *self.ATTACKS)
+                proof.process.kill()
+                proof.process.wait(timeout=TIMEOUT)
+                self.assert_clean(proof)
 
     def test_after_its_worker_was_killed(self):
         for mode in modes():
             with self.subTest(mode):
-                p, known = self.start(mode)
-                worker = children_of(p.pid)[0]
+                proof = Running(mode, *self.ATTACKS)
+                worker = children_of(proof.process.pid)[0]
                 os.kill(worker, signal.SIGKILL)
-                self.assertEqual(p.wait(timeout=TIMEOUT), 125)
-                self.assert_clean(known)
+                self.assertEqual(proof.process.wait(timeout=TIMEOUT), 125)
+                self.assert_clean(proof)
 
     def test_the_next_one_removes_what_a_machine_that_lost_power_left(self):
         for mode in modes():
             with self.subTest(mode):
-                p, known = self.start(mode)
-                for pid in known:  # keeper, worker and all at once
+                proof = Running(mode, *self.ATTACKS)
+                for pid in proof.known:  # keeper, worker and all at once
                     try:
                         os.kill(pid, signal.SIGKILL)
                     except ProcessLookupError:
                         pass
-                p.wait(timeout=TIMEOUT)
-                wait_until(lambda: not {pid for pid in known if alive(pid)}, "all are dead")
-                self.assertTrue(directories() - self.before[0])
+                proof.process.wait(timeout=TIMEOUT)
+                wait_until(lambda: not proof.processes(), "all are dead")
+                self.assertTrue(proof.directories())
                 self.assertEqual(prove(mode, *only(["io_uring"])).returncode, 0)
-                self.assertEqual(directories(), self.before[0])
+                self.assertEqual(proof.directories(), [])
 
 
 class Service(unittest.TestCase):
@@ -305,16 +312,18 @@ class Service(unittest.TestCase):
                 self.addCleanup(ring.destroy)
                 self.assertEqual(ring.run("--", "true").returncode, 0)
                 self.assertEqual(ring.cli("start").returncode, 0)
-                programs, before = ring.programs(), self.contents(ring.state)
+                programs, before = ring.programs(), self.records(ring.state)
                 r = prove(mode, *only(["connect_control", "write_state", "io_uring"]), env=ring.env)
                 self.assertEqual(r.returncode, 0, r.stdout + r.stderr)
                 self.assertEqual(ring.programs(), programs)
-                self.assertEqual(self.contents(ring.state), before)
+                now = self.records(ring.state)
+                self.assertTrue(now.startswith(before))
+                self.assertNotIn("rf-attack", now)
 
     @staticmethod
-    def contents(directory):
-        ledger = os.path.join(directory, "ledger")
-        return {name: os.path.getsize(os.path.join(ledger, name)) for name in sorted(os.listdir(ledger))}
+    def records(state):
+        ledger = os.path.join(state, "ledger")
+        return "".join(file_text(os.path.join(ledger, name)) for name in sorted(os.listdir(ledger)) if name.endswith(".jsonl"))
 
 
 if __name__ == "__main__":
