@@ -379,13 +379,8 @@ probe_isolated(void)
 	char program[PATHS_MAX];
 	struct error err = {0};
 	if (paths_program("ringfence", program, &err) < 0) {
-		char self[PATHS_MAX]; /* installed: libexec/ringfence/rf-doctor, bin/ringfence */
-		ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 40);
-		char *slash = n < 0 ? NULL : (self[n] = 0, strrchr(self, '/'));
-		if (slash == NULL)
-			return failed("/proc/self/exe");
-		(void)snprintf(slash, 40, "/../../bin/ringfence");
-		memcpy(program, self, sizeof(program));
+		(void)printf("%s\n", err.message);
+		return STATE_MISSING;
 	}
 	(void)fflush(stdout);
 	(void)dup2(STDOUT_FILENO, STDERR_FILENO); /* its one line is our detail */

@@ -97,6 +97,10 @@ paths_program(const char *name, char ret[PATHS_MAX], struct error *err)
 	r = join(ret, err, own, "../libexec/ringfence/", name);
 	if (r < 0 || access(ret, X_OK) == 0)
 		return r;
+	/* Installed, a program of ours looks for the command line. */
+	r = join(ret, err, own, "../../bin/", name);
+	if (r < 0 || access(ret, X_OK) == 0)
+		return r;
 	error_set(err, ENOENT, "program_missing", "%s is neither %s nor in ../libexec/ringfence",
 	    name, beside);
 	error_remedy(err, "install Ringfence again, or run it from its build/bin");

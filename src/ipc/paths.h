@@ -18,5 +18,5 @@ int paths_run_socket(const char *name, char ret[PATHS_MAX], struct error *err) M
  * It need not exist: absent is empty. */
 int paths_config_file(char ret[PATHS_MAX], struct error *err) MUST_CHECK;
 /* The program NAME ("rf-supervisor"): beside the caller's own executable, else in
- * ../libexec/ringfence from there. -ENOENT if it is in neither. */
+ * ../libexec/ringfence from there, or ../../bin. -ENOENT if it is in none. */
 int paths_program(const char *name, char ret[PATHS_MAX], struct error *err) MUST_CHECK;

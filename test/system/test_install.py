@@ -168,6 +168,12 @@ class TestPrograms(unittest.TestCase):
             self.assertTrue(report["isolated_runs"], rows["isolated runs"])
             self.assertEqual(rows["programs"]["state"], "ok", rows["programs"])
 
+    def test_a_proof_finds_the_product_that_it_proves(self):
+        for r in self.each():
+            done = r.cli("prove", "--only", "read_file", "--json")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertTrue(json.loads(done.stdout))
+
     def test_the_other_programs_are_found(self):
         for r in self.each():
             for command in ("policy", "audit", "workspace", "doctor", "image", "prove", "sandbox"):
