@@ -12,9 +12,10 @@
  *     {"result":"ready"}                      attacks with ACT_KILL: now end what you started
  *     {"result":"succeeded"|"held"|"cannot","detail":"…"}
  *
- * The last result counts; what is no JSON (an attack on the output limit) is passed over. Exit status: 0 succeeded, 1 held, 2 cannot be
- * tried here (a kernel without the call, a missing right), 3 misuse. Without a last line the attack was ended:
- * that is `held` for rows with SILENCE_HOLDS, if "started" came, and a broken test for all others.
+ * The last result counts; what is no JSON (an attack on the output limit) is passed over. Exit status: 0
+ * succeeded, 1 held, 2 cannot be tried here (a kernel without the call, a missing right), 3 misuse. Without a
+ * last line the attack was ended: that is `held` for rows with SILENCE_HOLDS, if "started" came, and a broken
+ * test for all others.
  *
  * Fixtures are processes of the same program:
  *

@@ -1,7 +1,7 @@
 /* What the attacks share: their fixtures, how they answer, and the row of the table.
  *
  * An attack answers by what the kernel said, not by what it hoped: `succeeded` means that the forbidden thing
- * was done, or that only a harmless argument (an empty module, a wrong magic number) kept it from being done. */
+ * was done, or that only a harmless argument (a wrong magic number, a text for a module) kept it from being done. */
 #pragma once
 
 #include <stdio.h>
