@@ -20,7 +20,7 @@
 #define MIB (1u << 20)
 #define PAGE 4096u
 #define HIDDEN_FILE (8 * MIB)
-#define WATCHED_MS 300 /* who only watches shall see it */
+#define WATCHED_MS 1000 /* who only watches shall see it */
 #define BURNERS 4
 #define BURN_MS 500
 #define BURN_ROUNDS 8
