@@ -7,6 +7,7 @@ positive control), with `listed` it must not. Ways that any sandbox refuses have
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -77,10 +78,37 @@ def ways():
     return [n for n in names.stdout.decode().split() if n not in NOT_WAYS]
 
 
+def crafted():
+    """A program for the dynamic loader that needs no page of its file to be executable: it has an empty segment,
+    which the loader maps from no file, and relocations that write the code into it, eight bytes each."""
+    base, at = 0x10000000, 0x10002000
+    word = WORD.encode() + b"\n"
+    code = (b"\xb8\1\0\0\0\xbf\1\0\0\0\x48\x8d\x35\x10\0\0\0\xba" + struct.pack("<I", len(word)) +
+            b"\x0f\x05\xb8\xe7\0\0\0\x31\xff\x0f\x05")  # write(1, rip + 16, …); exit_group(0)
+    code = code.replace(b"\x10\0\0\0", struct.pack("<i", len(code) - 17)) + word
+    code += b"\0" * (-len(code) % 8)
+    relocations = b"".join(struct.pack("<QQq", at + i, 8, struct.unpack_from("<q", code, i)[0])
+                           for i in range(0, len(code), 8))
+    dynamic_at = 64 + 4 * 56
+    relocations_at = dynamic_at + 9 * 16
+    strings_at = relocations_at + len(relocations)
+    dynamic = [(5, base + strings_at), (10, 2), (6, base + strings_at + 8), (11, 24), (7, base + relocations_at),
+               (8, len(relocations)), (9, 24), (24, 0), (0, 0)]
+    size = strings_at + 32
+    segments = [(3, 4, strings_at, base + strings_at, 1, 1), (1, 6, 0, base, size, size), (1, 7, 0x2000, at, 0, 4096),
+                (2, 6, dynamic_at, base + dynamic_at, 144, 144)]
+    header = b"\x7fELF\2\1\1" + b"\0" * 9 + struct.pack("<HHIQQQIHHHHHH", 2, 62, 1, at, 64, 0, 0, 64, 56, 4, 64, 0, 0)
+    body = (header + b"".join(struct.pack("<IIQQQQQQ", t, f, o, v, v, n, m, 4096) for t, f, o, v, n, m in segments) +
+            b"".join(struct.pack("<QQ", *d) for d in dynamic) + relocations)
+    return body.ljust(0x2000, b"\0")
+
+
 def make_workspace(path):
     """What the agent brings: programs, a library, a repository, an archive."""
     for name in ("marker", "marker-static", "marker.so"):
         shutil.copy(os.path.join(MARKER, name), path)
+    with open(os.path.join(path, "crafted"), "wb") as f:
+        f.write(crafted())
     hooks = os.path.join(path, "hooks")
     os.mkdir(hooks)
     with open(os.path.join(hooks, "pre-commit"), "w") as f:
@@ -200,6 +228,8 @@ class Inside:
 
     def test_listing_limits_programs_and_not_computing(self):
         self.assertTrue(self.unlisted("listed", "code_in_anonymous_memory")["code_in_anonymous_memory"]["ran"])
+        said = self.said("listed", "find", ["find", "/etc/passwd", "-exec", LOADER, "/workspace/crafted", ";"])
+        self.assertIn(WORD, said)
 
     # ---- what exists ----
 
