@@ -129,6 +129,14 @@ class Proof(unittest.TestCase):
                         self.assertEqual(row["control"]["outcome"], "succeeded", row)
                         self.assertEqual(row["all"]["outcome"], "held", row)
 
+    def test_a_lock_that_every_host_has_is_never_called_unavailable(self):
+        may_be_absent = {"root": {"cgroup", "watch"},
+                         "rootless": {"cgroup", "watch", "no-caps", "nodev", "other-uid"}}
+        for mode, run, report in self.each():
+            absent = {lock["lock"] for row in report["rows"] for lock in row["locks"]
+                      if lock["outcome"] == "not available here"}
+            self.assertLessEqual(absent, may_be_absent[mode])
+
     def test_a_lock_by_itself_is_really_by_itself(self):
         engaged = {"seccomp": ("seccomp", 2), "no-new-privs": ("no_new_privs", 1)}
         for mode, run, report in self.each():
