@@ -61,10 +61,15 @@ make_work(struct import *im, struct error *err)
 {
 	char path[STORE_STAGE_SIZE + 16];
 	(void)snprintf(path, sizeof(path), "%s/" WORK_DIR, im->stage);
-	if (mkdirat(im->store.images, path, 0700) < 0 ||
-	    (geteuid() == 0 &&
-		fchownat(im->store.images, path, IDS_IMAGE, IDS_IMAGE, AT_SYMLINK_NOFOLLOW) < 0))
+	if (mkdirat(im->store.images, path, 0700) < 0)
 		return image_failed(err, -errno, "make", path);
+	if (geteuid() == 0 &&
+	    fchownat(im->store.images, path, IDS_IMAGE, IDS_IMAGE, AT_SYMLINK_NOFOLLOW) < 0) {
+		(void)error_set_errno(err, errno, "no_ids",
+		    "the reader of archives cannot have an id of its own here (%u)", IDS_IMAGE);
+		error_remedy(err, "run as an ordinary user instead of as this container's root");
+		return -EPERM;
+	}
 	im->work = wsfs_open(im->store.images, path, O_RDONLY | O_DIRECTORY);
 	return im->work < 0 ? image_failed(err, im->work, "open", path) : 0;
 }

@@ -33,7 +33,7 @@
 	    SYS_utimensat, SYS_fcntl
 #define MEMORY_CALLS                                                                         \
 	SYS_mmap, SYS_munmap, SYS_mremap, SYS_brk, SYS_madvise, SYS_mprotect, SYS_getrandom, \
-	    SYS_uname, SYS_sysinfo, SYS_geteuid, SYS_getegid, SYS_getpid, SYS_clock_gettime,              \
+	    SYS_uname, SYS_sysinfo, SYS_geteuid, SYS_getegid, SYS_getpid, SYS_clock_gettime, \
 	    SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_rt_sigreturn, SYS_futex, SYS_exit,     \
 	    SYS_exit_group
 

@@ -65,7 +65,7 @@ choose(const char *manifests, bool *ret_index, struct image_blob *ret)
 
 #define FOR(os, cpu)                                                                               \
 	"{\"digest\":\"" DIGEST "\",\"platform\":{\"os\":\"" os "\",\"architecture\":\"" cpu "\"}" \
-											     "}"
+	"}"
 
 static void
 an_index_is_searched_for_this_machine(void **state)
