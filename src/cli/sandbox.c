@@ -189,8 +189,9 @@ sandbox_parse(int argc, char **argv, const struct option_spec *table, int min, i
 int
 sandbox_fail(const struct error *err)
 {
-	static const char *const named[] = {"no_such_sandbox", "ambiguous", "usage", "bad_value",
-	    "no_such_checkpoint", "policy", "workspace_missing", "not_utf8"};
+	static const char *const named[] = {"no_such_sandbox", "ambiguous", "usage",
+	    "unknown_option", "option_value", "bad_value", "no_such_checkpoint", "policy",
+	    "workspace_missing", "not_utf8"};
 	say_error(err);
 	for (size_t i = 0; i < ARRAY_LEN(named); i++)
 		if (strcmp(err->code, named[i]) == 0)

@@ -15,6 +15,7 @@ const struct option_spec sandbox_create_options[] = {
     {"name", "NAME", "a name to call it by", 'n'},
     {"task", "ID", "the task that it belongs to (a new one)", 0},
     {"env", "NAME[=VALUE]", "set or pass an environment variable for every command in it", 'e'},
+    {"user", "N", "the user id that its commands have inside (1000)", 0},
     {"idle", "TIME", "end it after so long without a command, 10m", 0},
     {"lifetime", "TIME", "end it after so long in any case, 2h", 0},
     {"cpu", "N", "processors, 0.5 or 2; limits can only be tightened", 0},
@@ -34,6 +35,7 @@ struct creation {
 	struct run_options o;
 	const char *name;
 	long long idle_ms, lifetime_ms; /* 0: not given */
+	long long user;                 /* -1: not given */
 };
 
 /* A name must be nothing that could be an id, a path, or part of SANDBOX:PATH. */
@@ -49,6 +51,15 @@ check_name(const char *name, struct error *err)
 }
 
 static int
+parse_user(const char *text, long long *ret, struct error *err)
+{
+	if (strcmp(text, "0") != 0)
+		return parse_count(text, "user", ret, err);
+	*ret = 0;
+	return 0;
+}
+
+static int
 take_option(
     struct creation *c, const struct option_spec *spec, const char *value, struct error *err)
 {
@@ -60,6 +71,8 @@ take_option(
 		return parse_duration(value, "idle", &c->idle_ms, err);
 	if (strcmp(spec->name, "lifetime") == 0)
 		return parse_duration(value, "lifetime", &c->lifetime_ms, err);
+	if (strcmp(spec->name, "user") == 0)
+		return parse_user(value, &c->user, err);
 	return request_take(&c->o, spec, value, err);
 }
 
@@ -74,7 +87,7 @@ parse(struct creation *c, int argc, char **argv, struct error *err)
 	options.at = 2;
 	while ((option = options_next(&options, &value, err)) != OPTIONS_END) {
 		if (option == OPTIONS_BAD)
-			return error_set(err, EINVAL, "usage", "%s", err->message);
+			return -EINVAL;
 		if (option == OPTIONS_OPERAND) {
 			error_set(err, EINVAL, "usage",
 			    "sandbox create: unexpected argument %.200s", value);
@@ -106,6 +119,8 @@ request_body(const struct creation *c)
 		(void)json_set(body, "env", json_copy(o->env));
 	if (c->name != NULL)
 		(void)json_set_str(body, "name", c->name);
+	if (c->user >= 0)
+		(void)json_set_int(body, "user", c->user);
 	if (c->idle_ms > 0)
 		(void)json_set_int(body, "idle_ms", c->idle_ms);
 	if (c->lifetime_ms > 0)
@@ -146,7 +161,7 @@ create(const struct creation *c, struct error *err)
 int
 sandbox_create(int argc, char **argv)
 {
-	struct creation c = {.o = {.policy_fd = -1, .workspace_fd = -1}};
+	struct creation c = {.o = {.policy_fd = -1, .workspace_fd = -1}, .user = -1};
 	struct error err = {0};
 	int r = parse(&c, argc, argv, &err);
 	if (r == 1)
