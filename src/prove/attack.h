@@ -144,6 +144,9 @@ enum lock {
 #define NEEDS_STATE (1u << 6)
 /* The real sandbox has executables: listed, with rf-attack in the list. */
 #define NEEDS_LISTED (1u << 12)
+/* Landlock holds it by a scope, which kernels before Linux 6.12 (ABI 6) do not have: that lock is then not to
+ * be had here. */
+#define NEEDS_SCOPE (1u << 13)
 /* Standard input stays open and silent until the end; else it is /dev/null. */
 #define NEEDS_STDIN (1u << 10)
 /* End what was started (SIGKILL to it alone) when it says "ready"; then wait for the end of its output. */

@@ -3,6 +3,7 @@
 
 #include "base/macros.h"
 #include "prove/prove.h"
+#include "sys/landlock.h"
 
 #define PROC_NEEDS \
 	(CLONE_NEWNS | CLONE_NEWPID) /* as a user: a /proc only of one's own pid namespace */
@@ -60,6 +61,8 @@ means_of(const struct prove *p, const struct attack *attack, enum lock lock)
 		m.namespaces = 0;
 	if (!p->root && !m.ns_root)
 		m.without = table[lock].not_as_user;
+	if (lock == LOCK_LANDLOCK && (attack->needs & NEEDS_SCOPE) != 0 && landlock_abi() < 6)
+		m.without = "this kernel's Landlock has no scopes (Linux 6.12)";
 	if (lock == LOCK_CGROUP && !groups)
 		m.without = "no control group can be made here";
 	if (lock == LOCK_WATCH && groups)
