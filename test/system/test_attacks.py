@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""rf-attack by hand, on the host and without a lock: its attacks do what they say and leave the host as it was, those
-on limits do not even start without bounds, and everything answers as prove/attack.h promises."""
+"""rf-attack by hand. On the host and without a lock: its attacks do what they say and leave the host as it was, those
+on limits do not even start without bounds, and everything answers as prove/attack.h promises. And in the later
+commands of a session, which get their locks by another way than the first: none succeeds."""
 
 import json
 import os
@@ -15,7 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib
 from ring import *
 
 RF_ATTACK = os.path.join(BIN, "rf-attack")
-NEEDS_BOUNDS, ACT_KILL = 1 << 3, 1 << 7
+NEEDS_BOUNDS, NEEDS_WORKSPACE, ACT_KILL, NEEDS_LISTED = 1 << 3, 1 << 5, 1 << 7, 1 << 12
 RESULTS = {"succeeded": 0, "held": 1, "cannot": 2}
 MISUSE = 3
 # What an attack may have changed if it did more than it should.
@@ -59,15 +60,18 @@ class Bench:
         argv = [self.path("rf-attack"), *words]
         return argv if self.root else as_user(argv)
 
+    def arguments(self, **other):
+        keys = dict(self.keys, dir=self.path("dir"), workspace=self.path("workspace"), leak=self.leak,
+                    state=self.path("state"), control=self.keys["socket"], supervisor=self.keys["pid"])
+        return [f"{key}={value}" for key, value in {**keys, **other}.items()]
+
     def attack(self, name, *more):
         original = self.path("workspace", "original")
         if not os.path.exists(original):
             with open(original, "w") as f:
                 f.write("the original\n")
             self.give(original)
-        keys = dict(self.keys, dir=self.path("dir"), workspace=self.path("workspace"), leak=self.leak,
-                    state=self.path("state"), control=self.keys["socket"], supervisor=self.keys["pid"])
-        return subprocess.run(self.argv(name, *(f"{key}={value}" for key, value in keys.items()), *more),
+        return subprocess.run(self.argv(name, *self.arguments(), *more),
                               stdin=subprocess.DEVNULL, capture_output=True, pass_fds=[self.leak], timeout=TIMEOUT)
 
     def close(self):
@@ -149,6 +153,48 @@ class Controls(unittest.TestCase):
                     self.assertEqual(answer_of(run)[-1],
                                      {"result": "cannot", "detail": "needs the fixture bounded"})
                     self.assertEqual(run.returncode, RESULTS["cannot"])
+
+
+class Sessions(unittest.TestCase):
+    """The later commands of a sandbox that stays."""
+
+    # Everybody but pid 1 is reached, and here the shell that starts the attack is there too.
+    REACHES_ITS_OWN = ["signal_all"]
+    LOOP = "for a in $ATTACKS; do echo $a; /tmp/rf-attack $a \"$@\"; done"
+
+    def results(self, ring, *options):
+        bench = Bench(ring.mode == "root")
+        self.addCleanup(bench.close)
+        box = ring.cli("sandbox", "create", *options)
+        self.assertEqual(box.returncode, 0, box.stderr)
+        box = box.stdout.decode().split()[0]
+        with open(RF_ATTACK, "rb") as program:
+            self.assertEqual(ring.cli("sandbox", "write", box, "/tmp/rf-attack", stdin=program).returncode, 0)
+        self.assertEqual(ring.cli("sandbox", "exec", box, "--", "chmod", "700", "/tmp/rf-attack").returncode, 0)
+        names = [attack["name"] for attack in attacks()
+                 if not attack["needs"] & (NEEDS_BOUNDS | NEEDS_WORKSPACE | ACT_KILL | NEEDS_LISTED)
+                 and attack["name"] not in self.REACHES_ITS_OWN]
+        run = ring.cli("sandbox", "exec", "--env", "ATTACKS=" + " ".join(names), box, "--", "sh", "-c", self.LOOP, "sh",
+                       *bench.arguments(dir="/tmp", leak=3))
+        ring.cli("sandbox", "kill", box)
+        found, name = {}, None
+        for line in run.stdout.decode().splitlines():
+            if line.startswith("{"):
+                found[name] = json.loads(line)
+            else:
+                name = line
+        self.assertEqual(sorted(found), sorted(names), run.stderr)
+        return found
+
+    def test_none_succeeds(self):
+        for mode in modes():
+            ring = Ringfence(mode)
+            self.addCleanup(ring.destroy)
+            for options in ((), ("--workspace", ring.make_directory("workspace"))):
+                with self.subTest(mode + " " + " ".join(options[:1])):
+                    bad = {name: line for name, line in self.results(ring, *options).items()
+                           if line["result"] != "held"}
+                    self.assertEqual(bad, {})
 
 
 class Words(unittest.TestCase):
