@@ -52,6 +52,9 @@ add_program(struct listed_set *set, const char *program, struct error *err)
 		    err, -r, "listed_program", "cannot look at the program %.200s", program);
 	if (!S_ISREG(st.st_mode))
 		return error_set(err, EINVAL, "listed_program", "%.200s is not a program", program);
+	if ((st.st_mode & S_IWOTH) != 0)
+		return error_set(err, EPERM, "listed_program",
+		    "the program %.200s can be written by everybody", program);
 	if (access(path, R_OK) < 0)
 		return error_set_errno(
 		    err, errno, "listed_program", "cannot read the program %.200s", program);

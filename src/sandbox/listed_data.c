@@ -10,12 +10,6 @@
 #include "sandbox/host.h"
 #include "sandbox/listed_need.h"
 
-#if defined(__x86_64__)
-#define TRIPLET "x86_64-linux-gnu"
-#else
-#define TRIPLET "aarch64-linux-gnu"
-#endif
-
 #define SCAN_DEPTH_MAX 40
 #define SCAN_FILES_MAX 400000
 
@@ -37,10 +31,10 @@ static const struct {
     {"libc.so.6", NEED_DATA, "/usr/lib/locale"},
     {"libc.so.6", NEED_DATA, "/usr/share/zoneinfo"},
     {"libc.so.6", NEED_DATA, "/etc/localtime"},
-    {"libc.so.6", NEED_FILE, "/lib/" TRIPLET "/libgcc_s.so.1"}, /* pthread_exit(3) */
-    {"libc.so.6", NEED_FILE, "/lib/" TRIPLET "/libnss_files.so.2"},
-    {"libc.so.6", NEED_FILE, "/lib/" TRIPLET "/libnss_dns.so.2"},
-    {"iconv", NEED_CODE, "/usr/lib/" TRIPLET "/gconv"},
+    {"libc.so.6", NEED_FILE, "/lib/" LISTED_TRIPLET "/libgcc_s.so.1"}, /* pthread_exit(3) */
+    {"libc.so.6", NEED_FILE, "/lib/" LISTED_TRIPLET "/libnss_files.so.2"},
+    {"libc.so.6", NEED_FILE, "/lib/" LISTED_TRIPLET "/libnss_dns.so.2"},
+    {"iconv", NEED_CODE, "/usr/lib/" LISTED_TRIPLET "/gconv"},
 
     {"libtinfo.so*", NEED_DATA, "/etc/terminfo"},
     {"libtinfo.so*", NEED_DATA, "/lib/terminfo"},
@@ -54,8 +48,8 @@ static const struct {
 
     {"libcrypto.so*", NEED_DATA, "/etc/ssl/openssl.cnf"},
     {"libcrypto.so*", NEED_DATA, "/usr/lib/ssl"},
-    {"libcrypto.so*", NEED_CODE, "/usr/lib/" TRIPLET "/ossl-modules"},
-    {"libcrypto.so*", NEED_CODE, "/usr/lib/" TRIPLET "/engines-3"},
+    {"libcrypto.so*", NEED_CODE, "/usr/lib/" LISTED_TRIPLET "/ossl-modules"},
+    {"libcrypto.so*", NEED_CODE, "/usr/lib/" LISTED_TRIPLET "/engines-3"},
     {"libssl.so*", NEED_DATA, "/etc/ssl/certs"},
     {"libssl.so*", NEED_DATA, "/usr/share/ca-certificates"},
     {"libssl.so*", NEED_DATA, "/usr/local/share/ca-certificates"},
@@ -67,23 +61,23 @@ static const struct {
     {"python[23]*", NEED_CODE, "%p/lib/python3"},
     {"python[23]*", NEED_CODE, "/usr/local/lib/%b"},
     {"python[23]*", NEED_DATA, "/etc/%b"},
-    {"perl*", NEED_CODE, "%p/lib/" TRIPLET "/perl-base"},
-    {"perl*", NEED_CODE, "%p/lib/" TRIPLET "/perl"},
-    {"perl*", NEED_CODE, "%p/lib/" TRIPLET "/perl5"},
+    {"perl*", NEED_CODE, "%p/lib/" LISTED_TRIPLET "/perl-base"},
+    {"perl*", NEED_CODE, "%p/lib/" LISTED_TRIPLET "/perl"},
+    {"perl*", NEED_CODE, "%p/lib/" LISTED_TRIPLET "/perl5"},
     {"perl*", NEED_CODE, "%p/lib/perl5"},
     {"perl*", NEED_DATA, "%p/share/perl"},
     {"perl*", NEED_DATA, "%p/share/perl5"},
     {"perl*", NEED_DATA, "/etc/perl"},
-    {"perl*", NEED_CODE, "/usr/local/lib/" TRIPLET "/perl"},
+    {"perl*", NEED_CODE, "/usr/local/lib/" LISTED_TRIPLET "/perl"},
     {"perl*", NEED_DATA, "/usr/local/share/perl"},
     {"ruby*", NEED_CODE, "%p/lib/ruby"},
-    {"ruby*", NEED_CODE, "%p/lib/" TRIPLET "/ruby"},
+    {"ruby*", NEED_CODE, "%p/lib/" LISTED_TRIPLET "/ruby"},
     {"ruby*", NEED_DATA, "%p/share/rubygems-integration"},
     {"ruby*", NEED_CODE, "/var/lib/gems"},
     {"lua*", NEED_DATA, "%p/share/lua"},
-    {"lua*", NEED_CODE, "%p/lib/" TRIPLET "/lua"},
+    {"lua*", NEED_CODE, "%p/lib/" LISTED_TRIPLET "/lua"},
     {"node", NEED_CODE, "%p/lib/node_modules"},
-    {"node", NEED_CODE, "%p/lib/" TRIPLET "/nodejs"},
+    {"node", NEED_CODE, "%p/lib/" LISTED_TRIPLET "/nodejs"},
     {"node", NEED_CODE, "%p/share/nodejs"},
     {"node", NEED_CODE, "%p/share/node_modules"},
     {"java", NEED_CODE, "%p"},
@@ -91,7 +85,7 @@ static const struct {
     {"java", NEED_DATA, "/etc/java-17-openjdk"},
     {"java", NEED_DATA, "/etc/java-21-openjdk"},
     {"gawk", NEED_DATA, "%p/share/awk"},
-    {"gawk", NEED_CODE, "%p/lib/" TRIPLET "/gawk"},
+    {"gawk", NEED_CODE, "%p/lib/" LISTED_TRIPLET "/gawk"},
     {"git", NEED_DATA, "%p/share/git-core"},
     {"git", NEED_NAMES, "%p/lib/git-core"},
     {"vim*", NEED_DATA, "%p/share/vim"},

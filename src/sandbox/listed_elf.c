@@ -64,10 +64,9 @@ read_string(int fd, uint64_t at, uint64_t limit, char **ret)
 }
 
 static int
-read_header(struct reader *rd, struct elf_file *ret)
+read_header(int fd, Elf64_Ehdr *h, struct elf_file *ret)
 {
-	Elf64_Ehdr *h = &rd->header;
-	ssize_t n = pread(rd->fd, h, sizeof(*h), 0);
+	ssize_t n = pread(fd, h, sizeof(*h), 0);
 	if (n < 0)
 		return -errno;
 	if (n < EI_NIDENT || memcmp(h->e_ident, ELFMAG, SELFMAG) != 0)
@@ -80,9 +79,7 @@ read_header(struct reader *rd, struct elf_file *ret)
 	if (h->e_type != ET_EXEC && h->e_type != ET_DYN)
 		return -ENOEXEC; /* an object file, a core */
 	ret->runnable = h->e_type == ET_EXEC;
-	if (h->e_phentsize != sizeof(Elf64_Phdr) || h->e_phnum > SEGMENTS_MAX)
-		return -EBADMSG;
-	return read_at(rd->fd, rd->segments, h->e_phnum * sizeof(Elf64_Phdr), h->e_phoff);
+	return h->e_phentsize == sizeof(Elf64_Phdr) && h->e_phnum <= SEGMENTS_MAX ? 0 : -EBADMSG;
 }
 
 /* Where the address ADDRESS lies in the file, and how many bytes of the file follow it. */
@@ -154,7 +151,8 @@ read_entry(struct reader *rd, const Elf64_Dyn *entry, struct elf_file *ret)
 static int
 read_segments(struct reader *rd, struct elf_file *ret)
 {
-	int r = 0;
+	int r = read_at(
+	    rd->fd, rd->segments, rd->header.e_phnum * sizeof(Elf64_Phdr), rd->header.e_phoff);
 	for (size_t i = 0; i < rd->header.e_phnum && r == 0; i++) {
 		const Elf64_Phdr *s = &rd->segments[i];
 		if (s->p_type == PT_INTERP && ret->interpreter == NULL)
@@ -171,14 +169,17 @@ read_segments(struct reader *rd, struct elf_file *ret)
 int
 elf_read(int fd, struct elf_file *ret)
 {
+	Elf64_Ehdr header;
 	*ret = (struct elf_file){0};
+	int r = read_header(fd, &header, ret);
+	if (r < 0)
+		return r; /* nearly every file of a directory of data */
 	struct reader *rd = calloc(1, sizeof(*rd));
 	if (rd == NULL)
 		return -ENOMEM;
 	rd->fd = fd;
-	int r = read_header(rd, ret);
-	if (r == 0)
-		r = read_segments(rd, ret);
+	rd->header = header;
+	r = read_segments(rd, ret);
 	free(rd);
 	return r;
 }

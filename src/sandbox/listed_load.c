@@ -8,14 +8,8 @@
 
 #include "sandbox/listed_need.h"
 
-#if defined(__x86_64__)
-#define TRIPLET "x86_64-linux-gnu"
-#else
-#define TRIPLET "aarch64-linux-gnu"
-#endif
-
 static const char *const default_directories[] = {
-    "/lib/" TRIPLET, "/usr/lib/" TRIPLET, "/lib64", "/usr/lib64", "/lib", "/usr/lib"};
+    "/lib/" LISTED_TRIPLET, "/usr/lib/" LISTED_TRIPLET, "/lib64", "/usr/lib64", "/lib", "/usr/lib"};
 static const char *const musl_directories[] = {"/lib", "/usr/local/lib", "/usr/lib"};
 /* Names that musl's loader takes for itself. */
 static const char *const musl_own[] = {

@@ -4,6 +4,13 @@
 #include "sandbox/listed_elf.h"
 #include "sandbox/listed_set.h"
 
+/* The directory name under which Debian keeps this machine's libraries. */
+#if defined(__x86_64__)
+#define LISTED_TRIPLET "x86_64-linux-gnu"
+#else
+#define LISTED_TRIPLET "aarch64-linux-gnu"
+#endif
+
 /* Puts into SET all that the PROGRAMS (absolute paths) need. 0 or -errno with ERR. */
 int listed_collect(struct listed_set *set, const struct json *programs, struct error *err)
     MUST_CHECK;

@@ -350,8 +350,7 @@ refused(struct fixture *f, const char *a, const char *b, const char *code, const
 	_cleanup_json_ struct json *programs = programs_of(a, b);
 	struct json *view = NULL;
 	struct error err = {0};
-	assert_int_equal(
-	    listed_view(f->fd, f->state, programs, 1000, 1000, &view, NULL, &err), -EINVAL);
+	assert_true(listed_view(f->fd, f->state, programs, 1000, 1000, &view, NULL, &err) < 0);
 	assert_null(view);
 	assert_string_equal(err.code, code);
 	if (strstr(err.message, says) == NULL)
@@ -409,6 +408,18 @@ a_program_that_changed_is_copied_anew(void **state)
 	_cleanup_json_ struct json *after = view_of(f, path, NULL, NULL);
 	assert_string_not_equal(json_get_str(bind_of(before, "/opt"), "from", ""),
 	    json_get_str(bind_of(after, "/opt"), "from", ""));
+}
+
+static void
+a_program_that_everybody_can_write_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	char path[100];
+	if (f->dir[0] == 0)
+		skip();
+	run("cp /usr/bin/env $1/tool; chmod 777 $1/tool", f->dir);
+	(void)snprintf(path, sizeof(path), "%s/tool", f->dir);
+	refused(f, path, NULL, "listed_program", "can be written by everybody");
 }
 
 static void
@@ -565,6 +576,7 @@ main(void)
 	    TEST(programs_where_the_sandbox_has_its_own_are_refused),
 	    TEST(a_program_that_is_absent_is_left_out_until_it_comes),
 	    TEST(a_program_that_changed_is_copied_anew),
+	    TEST(a_program_that_everybody_can_write_is_refused),
 	    TEST(a_script_needs_a_rule_for_its_interpreter),
 	    TEST(data_without_libraries_is_bound_without_execution),
 	    TEST(programs_among_libraries_are_covered_unless_they_are_listed),
