@@ -16,6 +16,7 @@ struct stack {
 	int now;        /* its /workspace, a detached copy of the mount */
 	int shown;      /* the same, through which nothing can be changed */
 	uint64_t attrs; /* of that mount */
+	bool given_up;  /* nothing is mounted at /workspace any more */
 };
 #define STACK_INIT                                                 \
 	{                                                          \
@@ -37,6 +38,10 @@ void stack_done(struct stack *stack);
 int stack_replace(struct stack *stack, const struct json *lowers, const char *upper, uid_t uid,
     gid_t gid, bool lazy, struct error *err) MUST_CHECK;
 
+/* Gives up what /workspace shows: unmounts it for good, so that the room of its upper layer can be had. What cannot
+ * be done after that is "workspace_lost". 0 or -errno. */
+int stack_give_up(struct stack *stack, struct error *err) MUST_CHECK;
+
 /* A directory that shows LOWERS over the base, or with NULL what /workspace shows now. Nothing can be changed
  * through it. Descriptor or -errno. */
 int stack_view(const struct stack *stack, const struct json *lowers, struct error *err) MUST_CHECK;
@@ -49,6 +54,8 @@ int stack_view_scratch(const struct stack *stack, struct error *err) MUST_CHECK;
  * 0 or -errno; what was made so far is left. *RET_BYTES: the contents copied. */
 int tree_copy(int dir, const char *from, const char *to, int64_t *ret_bytes, struct error *err)
     MUST_CHECK;
+/* Gives directory TO of DIR the user's attributes and the times of FROM. 0 or -errno. */
+int tree_alike(int dir, const char *from, const char *to) MUST_CHECK;
 /* Removes NAME of DIR and all below, however deep. A missing one is no error. 0 or -errno. */
 int tree_remove(int dir, const char *name);
 /* The bytes that NAME of DIR and all below occupy. 0 or -errno. */

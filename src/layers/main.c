@@ -60,23 +60,42 @@ remove_all(struct request *request)
 }
 
 static int
-replace(struct request *request)
+replace_once(struct request *request)
 {
 	const struct json *body = request->body, *owner = json_get(body, "owner");
-	uid_t uid = (uid_t)json_get_int(owner, "uid", -1);
-	gid_t gid = (gid_t)json_get_int(owner, "gid", -1);
-	bool lazy = json_get_bool(body, "lazy", false);
-	int r = stack_replace(&request->stack, json_get(body, "lowers"),
-	    json_get_str(body, "upper", ""), uid, gid, lazy, &request->err);
-	if (r == -ENOSPC && lazy && remove_all(request) == 0) /* make room with what is given up */
-		r = stack_replace(&request->stack, json_get(body, "lowers"),
-		    json_get_str(body, "upper", ""), uid, gid, lazy, &request->err);
+	return stack_replace(&request->stack, json_get(body, "lowers"),
+	    json_get_str(body, "upper", ""), (uid_t)json_get_int(owner, "uid", -1),
+	    (gid_t)json_get_int(owner, "gid", -1), json_get_bool(body, "lazy", false),
+	    &request->err);
+}
+
+/* No room even for an empty layer: what is given up anyway goes first. */
+static int
+replace_when_full(struct request *request)
+{
+	struct error why;
+	int r = stack_give_up(&request->stack, &request->err);
+	if (r == 0) {
+		(void)remove_all(request);
+		r = replace_once(request);
+	}
+	if (r == 0 || !request->stack.given_up)
+		return r;
+	why = request->err;
+	return error_set(
+	    &request->err, -r, "workspace_lost", "the workspace is lost: %s", why.message);
+}
+
+static int
+replace(struct request *request)
+{
+	bool lazy = json_get_bool(request->body, "lazy", false);
+	int r = replace_once(request);
+	if (r == -ENOSPC && lazy)
+		r = replace_when_full(request);
 	if (r < 0)
 		return r;
-	/* It is done; what cannot be removed only takes room. */
-	struct error ignored = request->err;
-	(void)remove_all(request);
-	request->err = ignored;
+	(void)remove_all(request); /* it is done; what cannot be removed only takes room */
 	return 0;
 }
 

@@ -64,15 +64,20 @@ is_tmpfs(const char *path)
 	return statfs(path, &fs) == 0 && (unsigned long)fs.f_type == TMPFS_MAGIC;
 }
 
-/* Takes the overlay off and puts scratch where it can be named, in our copy of the namespace. */
+/* Makes the copy of the mount namespace, takes the overlay off in it and puts scratch where it can be named. */
 static int
 take_apart(struct stack *stack, struct error *err)
 {
-	if (umount2(PLAN_WORKSPACE, MNT_DETACH) < 0 || !is_tmpfs(PLAN_WORKSPACE))
+	if (unshare(CLONE_NEWNS) < 0)
+		return stack_fail(err, -errno, "copy the mount namespace");
+	if ((!stack->given_up && umount2(PLAN_WORKSPACE, MNT_DETACH) < 0) ||
+	    !is_tmpfs(PLAN_WORKSPACE))
 		return error_set(err, EOPNOTSUPP, "no_layers",
 		    "the workspace of this sandbox is not made of layers");
 	if (mount(PLAN_WORKSPACE, SCRATCH, NULL, MS_MOVE, NULL) < 0 || chdir(SCRATCH) < 0)
 		return stack_fail(err, -errno, "reach the scratch file system");
+	if (stack->scratch >= 0)
+		return 0;
 	stack->scratch = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return stack->scratch < 0 ? stack_fail(err, -errno, "open the scratch file system") : 0;
 }
@@ -94,8 +99,6 @@ stack_enter(struct stack *stack, const struct json *ids, struct error *err)
 		stack->shown = mounts_clone(AT_FDCWD, PLAN_WORKSPACE, VIEWED);
 	if (stack->now < 0 || stack->shown < 0)
 		return stack_fail(err, MIN(stack->now, stack->shown), "take hold of the workspace");
-	if (unshare(CLONE_NEWNS) < 0)
-		return stack_fail(err, -errno, "copy the mount namespace");
 	return take_apart(stack, err);
 }
 
@@ -162,7 +165,8 @@ make_directories(const struct stack *stack, const struct json *lowers, const cha
 	    fchownat(stack->scratch, upper, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    fchmodat(stack->scratch, upper, st.st_mode & 01777, 0) < 0)
 		return stack_fail(err, -errno, "make a layer");
-	return 0;
+	int r = json_len(lowers) > 0 ? tree_alike(stack->scratch, top, upper) : 0;
+	return r < 0 ? stack_fail(err, r, "make a layer") : 0;
 }
 
 /* In the sandbox's own namespace: NEW takes the place of what is mounted there. */
@@ -171,13 +175,13 @@ exchange(const struct stack *stack, int new, bool lazy, struct error *err)
 {
 	if (setns(stack->pidfd, CLONE_NEWNS) < 0)
 		return stack_fail(err, -errno, "return to the sandbox's mounts");
-	if (umount2(PLAN_WORKSPACE, lazy ? MNT_DETACH : 0) < 0)
+	if (!stack->given_up && umount2(PLAN_WORKSPACE, lazy ? MNT_DETACH : 0) < 0)
 		return errno == EBUSY
 		    ? error_set(err, EBUSY, "workspace_busy", "files of the workspace are open")
 		    : stack_fail(err, -errno, "unmount the workspace");
 	int r = mounts_place(new, AT_FDCWD, PLAN_WORKSPACE);
-	if (r == 0)
-		return 0;
+	if (r == 0 || stack->given_up)
+		return r == 0 ? 0 : stack_fail(err, r, "mount the new layer");
 	int back = mounts_place(stack->now, AT_FDCWD, PLAN_WORKSPACE);
 	return back == 0 ? stack_fail(err, r, "mount the new layer")
 			 : error_set(err, EIO, "workspace_lost",
@@ -194,11 +198,25 @@ stack_replace(struct stack *stack, const struct json *lowers, const char *upper,
 	_cleanup_close_ int new = r < 0 ? r : mount_layers(lowers, upper, work, stack->attrs, err);
 	r = new < 0 ? new : exchange(stack, new, lazy, err);
 	if (r < 0) {
-		(void)close(TAKE_FD(new));
+		close_fd(&new);
 		(void)tree_remove(stack->scratch, upper);
 		(void)tree_remove(stack->scratch, work);
 	}
 	return r;
+}
+
+/* The overlay keeps what was in its upper layer until the last of its mounts is gone. */
+int
+stack_give_up(struct stack *stack, struct error *err)
+{
+	if (setns(stack->pidfd, CLONE_NEWNS) < 0)
+		return stack_fail(err, -errno, "return to the sandbox's mounts");
+	if (umount2(PLAN_WORKSPACE, MNT_DETACH) < 0)
+		return stack_fail(err, -errno, "unmount the workspace");
+	stack->given_up = true;
+	close_fd(&stack->now);
+	close_fd(&stack->shown);
+	return take_apart(stack, err);
 }
 
 /* ---- views ---- */

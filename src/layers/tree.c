@@ -89,16 +89,19 @@ link_twin(struct copy *copy, const struct stat *st, int to, const char *name)
 	return new->path == NULL ? -ENOMEM : 0;
 }
 
-/* The overlay's own attributes, the user's, and access lists. What a file system cannot hold it did not have. */
+/* The user's attributes, access lists, and the overlay's own unless PLAIN. What a file system cannot hold it did
+ * not have. */
 static int
-copy_attributes(int from, int to)
+copy_attributes(int from, int to, bool plain)
 {
 	static char names[VALUE_MAX], value[VALUE_MAX];
 	ssize_t len = flistxattr(from, names, sizeof(names));
 	if (len < 0)
 		return errno == ENOTSUP ? 0 : -errno;
 	for (const char *name = names; name < names + len; name += strlen(name) + 1) {
-		if (strncmp(name, "user.", 5) != 0 && strncmp(name, "system.posix_acl_", 17) != 0)
+		if ((strncmp(name, "user.", 5) != 0 &&
+			strncmp(name, "system.posix_acl_", 17) != 0) ||
+		    (plain && strncmp(name, "user.overlay.", 13) == 0))
 			continue;
 		ssize_t n = fgetxattr(from, name, value, sizeof(value));
 		if (n < 0 || fsetxattr(to, name, value, (size_t)n, 0) < 0)
@@ -157,7 +160,7 @@ copy_file(struct copy *copy, int from, int to, const char *name, const struct st
 	if (source < 0 || target < 0)
 		return -errno;
 	int r = copy_contents(copy, source, target, st->st_size);
-	return r < 0 ? r : copy_attributes(source, target);
+	return r < 0 ? r : copy_attributes(source, target, false);
 }
 
 static int
@@ -189,7 +192,7 @@ copy_directory(struct copy *copy, int from, int to, const char *name)
 	copy->depth++;
 	int r = copy_below(copy, source, target);
 	copy->depth--;
-	return r < 0 ? r : copy_attributes(source, target);
+	return r < 0 ? r : copy_attributes(source, target, false);
 }
 
 /* Owner, mode and times, last: each change before would undo one of them. */
@@ -270,7 +273,7 @@ tree_copy(int dir, const char *from, const char *to, int64_t *ret_bytes, struct 
 		r = copy->root < 0 ? -errno : copy_below(copy, source, copy->root);
 	}
 	if (r == 0)
-		r = copy_attributes(source, copy->root);
+		r = copy_attributes(source, copy->root, false);
 	if (r == 0)
 		r = finish(dir, to, &st);
 	if (r == 0)
@@ -283,6 +286,21 @@ tree_copy(int dir, const char *from, const char *to, int64_t *ret_bytes, struct 
 	return r < 0
 	    ? error_set_errno(err, -r, "layers_failed", "cannot copy the workspace's changes")
 	    : 0;
+}
+
+int
+tree_alike(int dir, const char *from, const char *to)
+{
+	struct stat st;
+	_cleanup_close_ int source =
+	    openat(dir, from, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_close_ int target =
+	    openat(dir, to, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (source < 0 || target < 0 || fstat(source, &st) < 0)
+		return -errno;
+	const struct timespec times[2] = {st.st_atim, st.st_mtim};
+	int r = copy_attributes(source, target, /* plain= */ true);
+	return r < 0 ? r : futimens(target, times) < 0 ? -errno : 0;
 }
 
 /* ---- removing ---- */

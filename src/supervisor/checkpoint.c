@@ -427,6 +427,11 @@ static int
 check_names(
     struct job *job, const struct layers *layers, const struct json *body, struct error *err)
 {
+	static const char *const members[] = {"name", "from", "to"};
+	for (size_t i = 0; i < ARRAY_LEN(members); i++)
+		if (strlen(json_get_str(body, members[i], "")) !=
+		    json_str_len(json_get(body, members[i])))
+			return error_set(err, EINVAL, "bad_name", "a name has no zero bytes");
 	const char *name = json_get_str(body, "name", NULL);
 	const char *from = json_get_str(body, "from", LAYERS_BASE),
 		   *to = json_get_str(body, "to", LAYERS_NOW);
