@@ -6,6 +6,7 @@
  * locked, for whoever comes. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -26,13 +27,19 @@
 #define TIOCGPTPEER _IO('T', 0x41)
 #endif
 
+#define STACK_USED (256 * 1024) /* how far down our own stack may have been used before */
+#define FRAME_BYTES \
+	1024 /* more than a function without arrays, and what it calls, has on the stack */
+
 typedef int process_fn(void *data);
 
 /* Runs FN in a process of its own until it executes or ends. Its pid, or -errno. */
 static pid_t
 spawn(struct init *init, process_fn *fn)
 {
-	static _Alignas(16) char stack[256 * 1024]; /* msg_recv alone takes half of it */
+	static _Alignas(4096) char stack[256 * 1024]; /* msg_recv alone takes half of it */
+	init->their_stack = stack;
+	init->our_stack = (const char *)__builtin_frame_address(0) - FRAME_BYTES;
 	pid_t pid = clone(fn, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, init);
 	free(TAKE_PTR(init->argv));
 	free(TAKE_PTR(init->envp));
@@ -191,6 +198,20 @@ await_order(struct init *init)
 	return 0;
 }
 
+/* Waits until there is something to read, with as little memory as can be: a sandbox may wait for long. What lies
+ * below our frame, and below that of the rf-init which we have stopped, is not alive. */
+static __attribute__((noinline)) void
+wait_small(struct init *init)
+{
+	struct pollfd order = {.fd = init->control, .events = POLLIN};
+	locks_give_back();
+	locks_give_back_pages((const char *)init->our_stack - STACK_USED, init->our_stack);
+	locks_give_back_pages(
+	    init->their_stack, (const char *)__builtin_frame_address(0) - FRAME_BYTES);
+	while (poll(&order, 1, -1) < 0 && errno == EINTR)
+		;
+}
+
 static int
 prepared_main(void *data)
 {
@@ -207,7 +228,10 @@ prepared_main(void *data)
 	(void)json_set_str(step, "step", "locks");
 	(void)json_set_int(step, "at_ns", clock_monotonic_ns());
 	(void)json_push(init->timing, step);
-	if (send_ready(init) < 0 || await_order(init) < 0)
+	if (send_ready(init) < 0)
+		_exit(1);
+	wait_small(init);
+	if (await_order(init) < 0)
 		_exit(1);
 	if (init->ordered)
 		execute(init);

@@ -33,6 +33,8 @@ struct init {
 	struct command *commands; /* owned */
 	size_t n_commands, room;
 	bool session; /* INIT_STAY came: any number of commands */
+	/* Where ours ends, and that of a process of ours begins. */
+	const void *our_stack, *their_stack;
 	/* written by a command's process, which shares our memory until it executes */
 	struct msg *volatile order;
 	char **volatile argv, **volatile envp; /* owned arrays of borrowed strings */

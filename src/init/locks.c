@@ -7,6 +7,7 @@
 #include <linux/seccomp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -37,6 +38,8 @@ static const struct landlock_path fixed[] = {
     {-1, "/dev/pts", LL_READ | LL_WRITE_FILE | LL_IOCTL_DEV},
 };
 static const char *const writable[] = {"/tmp", PLAN_HOME, PLAN_WORKSPACE};
+static _Alignas(
+    4096) struct landlock_path all_paths[RULES_MAX + ARRAY_LEN(fixed) + ARRAY_LEN(writable)];
 
 /* Rules for what the view shows: as it says, or one for each of its binds. */
 static size_t
@@ -53,8 +56,8 @@ add_view_rules(struct landlock_path *paths, size_t n, const struct json *view)
 	for (size_t i = 0; rules == NULL && i < json_len(binds) && n < RULES_MAX; i++) {
 		const struct json *bind = json_at(binds, i);
 		uint64_t access = json_get_bool(bind, "file", false) ? LL_READ_FILE : LL_READ;
-		paths[n++] =
-		    (struct landlock_path){-1, json_get_str(bind, "to", ""), access | LL_EXECUTE};
+		paths[n++] = (struct landlock_path){-1,
+		    json_get_str(bind, "to", json_get_str(bind, "from", "")), access | LL_EXECUTE};
 	}
 	return n;
 }
@@ -79,9 +82,9 @@ note_rules(int abi, size_t n, struct json *evidence)
 static int
 make_rules(const struct json *view, struct json *evidence, struct error *err)
 {
-	static struct landlock_path paths[RULES_MAX + ARRAY_LEN(fixed) + ARRAY_LEN(writable)];
 	uint64_t execute = json_get_bool(view, "noexec", false) ? 0 : LL_EXECUTE;
 	size_t n = ARRAY_LEN(fixed);
+	struct landlock_path *paths = all_paths;
 	memcpy(paths, fixed, sizeof(fixed));
 	for (size_t i = 0; i < ARRAY_LEN(writable); i++)
 		paths[n++] = (struct landlock_path){-1, writable[i], WRITABLE | execute};
@@ -245,11 +248,12 @@ locks_limits(const struct json *plan, const struct json *order)
 	return r < 0 ? r : set_limit(RLIMIT_NOFILE, json_get_int(limits, "open_files", 0));
 }
 
+static _Alignas(4096) struct sock_filter code[FILTER_MAX];
+
 /* Loads the filter NAME; FILTERS says at which instruction of the sealed file it starts, and its length. */
 static int
 load_filter(int filter_fd, const struct json *filters, const char *name)
 {
-	static struct sock_filter code[FILTER_MAX];
 	const struct json *where = json_get(filters, name);
 	int64_t at = json_int(json_at(where, 0), -1), length = json_int(json_at(where, 1), 0);
 	size_t bytes = (size_t)length * sizeof(code[0]);
@@ -352,6 +356,27 @@ locks_become_command(uid_t uid, gid_t gid, bool change_ids, struct error *err)
 		return error_set_errno(
 		    err, -r, "locks_failed", "cannot apply the command's %s", step);
 	return read_back(uid, gid, /* evidence= */ NULL, err);
+}
+
+/* ---- memory ---- */
+
+#define PAGE 4096u
+
+void
+locks_give_back_pages(const void *from, const void *to)
+{
+	uintptr_t first = ((uintptr_t)from + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+	uintptr_t last = (uintptr_t)to & ~(uintptr_t)(PAGE - 1);
+	if (first < last)
+		(void)madvise(
+		    (void *)first, last - first, MADV_DONTNEED); /* or it takes a little more */
+}
+
+void
+locks_give_back(void)
+{
+	locks_give_back_pages(code, code + FILTER_MAX);
+	locks_give_back_pages(all_paths, all_paths + ARRAY_LEN(all_paths));
 }
 
 /* ---- rf-init itself ---- */

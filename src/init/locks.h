@@ -51,6 +51,11 @@ int locks_init(int filter_fd, const struct json *filters, struct error *err) MUS
 int locks_session(int filter_fd, const struct json *filters, bool change_ids, struct error *err)
     MUST_CHECK;
 
+/* Gives back the pages of what was needed to lock: a sandbox that is prepared ahead waits small. */
+void locks_give_back(void);
+/* The pages that lie wholly in FROM..TO are zero from now on, and take no memory. */
+void locks_give_back_pages(const void *from, const void *to);
+
 /* Empties the capability bounding set, which every later process inherits. 0 or -errno. */
 int locks_drop_bounding_set(void) MUST_CHECK;
 /* Drops every capability but those in KEEP (a mask of the first 32), and the ambient set. 0 or -errno. */

@@ -231,6 +231,8 @@ finish(struct init *init)
 	r = init->upper_fd >= 0
 	    ? locks_landlock_rules(init->view, init->evidence, &init->rules_fd, &init->err)
 	    : locks_landlock(init->view, init->evidence, &init->err);
+	msg_done(&init->view_msg); /* what comes now can have its memory */
+	init->view = NULL;
 	if (r == 0)
 		r = locks_drop_bounding_set();
 	if (r == 0)
@@ -246,8 +248,6 @@ let_go(struct init *init)
 	(void)close(TAKE_FD(init->scratch_fd));
 	if (init->upper_fd >= 0)
 		(void)close(TAKE_FD(init->upper_fd));
-	msg_done(&init->view_msg);
-	init->view = NULL;
 	if (init->session)
 		return; /* each command gets the plan's limits */
 	if (init->rules_fd >= 0)

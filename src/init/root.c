@@ -82,7 +82,7 @@ add_binds(struct root *root, const struct json *binds)
 	int r = place(root, mounts_clone(AT_FDCWD, "/etc", READ_ONLY | MNT_NOEXEC), OVER_ETC);
 	for (size_t i = 0; i < json_len(binds) && r == 0; i++) {
 		const char *from = json_get_str(json_at(binds, i), "from", "/");
-		const char *to = json_get_str(json_at(binds, i), "to", "/");
+		const char *to = json_get_str(json_at(binds, i), "to", from);
 		uint64_t flags = READ_ONLY |
 		    (json_get_bool(json_at(binds, i), "noexec", false) ? MNT_NOEXEC : 0);
 		r = strncmp(from, "/etc/", 5) == 0

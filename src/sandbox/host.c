@@ -18,7 +18,6 @@ add_bind(struct json *binds, const char *path, bool file)
 {
 	struct json *bind = json_new_object();
 	(void)json_set_str(bind, "from", path);
-	(void)json_set_str(bind, "to", path);
 	if (file)
 		(void)json_set_bool(bind, "file", true);
 	(void)json_push(binds, bind);

@@ -2,7 +2,7 @@
  * hold. rf-init trusts it; nothing that the agent controls is interpreted here beyond being copied.
  *
  * INIT_VIEW →     {"ids":{"init","command","init_group","command_group","groups":bool}, "hostname",
- *                  "skeleton", "binds":[{"from","to","file":bool,"noexec"?:bool}],
+ *                  "skeleton", "binds":[{"from","to"? (the same),"file":bool,"noexec"?:bool}],
  *                  "noexec"?:bool (what is writable is mounted so),
  *                  "rules"?:[{"path","execute":bool}] (Landlock's, instead of one for each bind)}:
  *                 what needs no plan

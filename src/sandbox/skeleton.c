@@ -69,7 +69,8 @@ make_from_view(int fd, const struct json *view)
 	const struct json *view_files = json_get(view, "files");
 	int r = 0;
 	for (size_t i = 0; i < json_len(binds) && r == 0; i++) {
-		const char *to = json_get_str(json_at(binds, i), "to", "/");
+		const char *from = json_get_str(json_at(binds, i), "from", "/");
+		const char *to = json_get_str(json_at(binds, i), "to", from);
 		bool file = json_get_bool(json_at(binds, i), "file", false);
 		r = file ? make_file(fd, to, "") : make_path(fd, to, true);
 	}
