@@ -85,13 +85,53 @@ say_add_json(struct buf *out, const struct json *v, enum json_form form)
 		(void)buf_add_char(out, '\n');
 }
 
+/* Whether a terminal would act on the character of N bytes at P, or hide what it does to the text: controls above
+ * ASCII, and what turns the direction of writing or joins invisibly. JSON leaves them as they are. */
+static bool
+is_acted_on(const uint8_t *p, size_t n)
+{
+	if (n == 1)
+		return p[0] == 0x7f;
+	if (n == 2)
+		return p[0] == 0xc2 && p[1] < 0xa0;
+	if (n != 3 || p[0] != 0xe2)
+		return n == 3 && p[0] == 0xef && p[1] == 0xbb && p[2] == 0xbf;
+	return (p[1] == 0x80 &&
+		   ((p[2] >= 0x8b && p[2] <= 0x8f) || (p[2] >= 0xa8 && p[2] <= 0xae))) ||
+	    (p[1] == 0x81 && p[2] >= 0xa0);
+}
+
+/* TEXT is JSON in UTF-8: such characters stand only in its strings, where an escape means the same. */
+static void
+add_json_for_terminal(struct buf *out, const struct buf *text)
+{
+	for (size_t i = 0, n; i < text->len; i += n) {
+		const uint8_t *p = text->data + i;
+		n = p[0] < 0x80 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+		n = MIN(n, text->len - i);
+		if (!is_acted_on(p, n)) {
+			(void)buf_add(out, p, n);
+			continue;
+		}
+		unsigned c = n == 1 ? p[0]
+		    : n == 2        ? (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu)
+				    : (p[0] & 0x0fu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
+		(void)buf_addf(out, "\\u%04x", c);
+	}
+}
+
 int
 say_json(const struct json *v)
 {
-	_cleanup_buf_ struct buf out;
+	_cleanup_buf_ struct buf out, shown;
 	buf_init(&out, SIZE_MAX / 2);
-	say_add_json(&out, v, isatty(STDOUT_FILENO) ? JSON_INDENTED : JSON_CANONICAL);
-	return say_out(&out);
+	buf_init(&shown, SIZE_MAX / 2);
+	bool terminal = isatty(STDOUT_FILENO) == 1;
+	say_add_json(&out, v, terminal ? JSON_INDENTED : JSON_CANONICAL);
+	if (!terminal || out.failed)
+		return say_out(&out);
+	add_json_for_terminal(&shown, &out);
+	return say_out(&shown);
 }
 
 void

@@ -19,7 +19,8 @@ void say_error(const struct error *err);
 int say_write(int fd, const void *bytes, size_t len);
 /* Writes what B holds to standard output; 0, or an exit code after saying what failed. */
 int say_out(struct buf *b);
-/* V as JSON on standard output: indented on a terminal, canonical and one line otherwise. As say_out. */
+/* V as JSON on standard output: indented on a terminal, where what a terminal would act on is escaped; canonical
+ * and one line otherwise. As say_out. */
 int say_json(const struct json *v);
 
 enum json_form { JSON_CANONICAL, JSON_INDENTED };

@@ -640,6 +640,15 @@ while True:
         self.sandbox("cp", "-r", f"{self.box}:/tmp/t/d", self.local("again"), code=1)
         self.assertEqual(os.listdir(victim), [])
 
+    def test_json_at_a_terminal_is_text_too(self):
+        t = self.terminal("run", "--json", "--", "printf", r"a\302\2332Jb\177c\342\200\256d\303\251")
+        self.assertEqual(t.wait(), 0)
+        shown = t.seen
+        self.assertNotIn(b"\xc2\x9b", shown)
+        self.assertNotIn(b"\x7f", shown)
+        self.assertNotIn(b"\xe2\x80\xae", shown)
+        self.assertEqual(json.loads(shown)["stdout"], "a\x9b2Jb\x7fc\u202ed\xe9")
+
     def test_top_goes_on_until_it_is_interrupted(self):
         t = self.terminal("sandbox", "top")
         t.until(b"PROCESSES")
