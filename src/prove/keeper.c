@@ -62,7 +62,7 @@ read_file(const char *path, char *text, size_t size)
 	return n;
 }
 
-/* Whether PID carries the mark of trial NUMBER. A zombie carries none: it may go in any case. */
+/* Whether PID carries the mark of trial NUMBER. */
 static bool
 is_of_trial(pid_t pid, int number)
 {
@@ -74,10 +74,12 @@ is_of_trial(pid_t pid, int number)
 	for (const char *at = environ_text; at < environ_text + n; at += strlen(at) + 1)
 		if (strcmp(at, mark) == 0)
 			return true;
-	return n == 0;
+	return false;
 }
 
-/* Ends those strays of the children there are now. Whether there was one: its own children come next. */
+/* Ends those strays of the children there are now, and reaps all that ended by themselves. Whether there was one:
+ * its own children come next. (Without the kernel's list of children, strays are left to end by themselves: no
+ * attack runs for long.) */
 static bool
 end_some(const struct prove *p, int number)
 {

@@ -120,9 +120,24 @@ print_summary(const struct prove *p, const struct style *s)
 	for (enum verdict v = VERDICT_CONVENTIONAL; v < VERDICT_COUNT; v++)
 		if (sum->counts[v] > 0)
 			(void)printf(" %u %s.", sum->counts[v], verdict_name(v));
-	(void)printf("\n");
+	(void)printf("%s\n",
+	    p->root || sum->counts[VERDICT_NOT_TESTED] == 0
+		? ""
+		: " Most of what is not tested only the host's root could do.");
 	if (p->unused != NULL)
 		(void)printf("\n%sWhat no action has needed%s\n%s", s->bold, s->off, p->unused);
+}
+
+/* Nothing to say of it but what the table says. */
+static bool
+is_plain(const struct prove *p, const struct row *row)
+{
+	if (row->verdict == VERDICT_NOT_TESTED)
+		return !p->root && (row->attack->needs & NEEDS_ROOT) != 0;
+	for (size_t i = 0; i < row->n_locks; i++)
+		if (row->only[i].outcome != OUTCOME_HELD)
+			return false;
+	return row->verdict == VERDICT_ENFORCED;
 }
 
 void
@@ -143,10 +158,7 @@ report_text(const struct prove *p)
 	(void)printf("\n✓ holds it alone   ✗ does not   – not available here\n");
 	for (size_t i = 0; i < p->n_rows; i++) {
 		const struct row *row = &p->rows[i];
-		bool plain = row->verdict == VERDICT_ENFORCED;
-		for (size_t k = 0; k < row->n_locks; k++)
-			plain = plain && row->only[k].outcome == OUTCOME_HELD;
-		if (plain)
+		if (is_plain(p, row))
 			continue;
 		if (!attention)
 			(void)printf("\n%sTo look at%s\n", s.bold, s.off);

@@ -15,6 +15,7 @@
 
 /* Only so that a failure ends: no finding depends on it. */
 #define PATIENCE_MS 60000
+#define RUN_FAILED 125 /* and 126, 127: exit codes of ringfence run, doc/sandbox.md */
 #define FAREWELL_MS 5000
 
 enum state { PREPARING, ATTACKING, CHECKING, ENDING };
@@ -80,6 +81,14 @@ outcome_of(const struct json *result)
 	return strcmp(word, "cannot") == 0 ? OUTCOME_CANNOT : OUTCOME_BROKEN;
 }
 
+/* Whether the product, or rf-prove-init, failed to run it at all. */
+static bool
+was_not_run(const struct actor *a)
+{
+	return WIFEXITED(a->status) && WEXITSTATUS(a->status) >= RUN_FAILED &&
+	    WEXITSTATUS(a->status) <= RUN_FAILED + 2;
+}
+
 /* What an attack's silence means: that it was ended, where locks end it. */
 static void
 conclude_silence(struct trial *t)
@@ -89,7 +98,7 @@ conclude_silence(struct trial *t)
 	int status = a->status;
 	if (a->failed) {
 		conclude(t, OUTCOME_UNAVAILABLE, a->error.message);
-	} else if (a->started && (t->attack->needs & SILENCE_HOLDS) != 0) {
+	} else if (a->started && (t->attack->needs & SILENCE_HOLDS) != 0 && !was_not_run(a)) {
 		conclude(
 		    t, OUTCOME_HELD, t->killed ? "ended with what started it" : "it was ended");
 	} else if (WIFSIGNALED(status)) {
