@@ -31,6 +31,7 @@ int image_refuse_path(struct error *err, const char *path, const char *why);
 int image_failed(struct error *err, int negative, const char *what, const char *path);
 
 #ifdef __clang_analyzer__
+#include <errno.h>
 #define image_refuse(err, ...) \
 	error_negative_(error_set, err, EBADMSG, "image_refused", __VA_ARGS__)
 #endif

@@ -16,6 +16,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
 #include "imagetool/tool.h"
@@ -206,6 +207,7 @@ main(int argc, char **argv)
 {
 	struct arguments a;
 	log_program("rf-image");
+	(void)umask(022); /* sandboxes have other ids and must pass */
 	if (argc >= 2 && strcmp(argv[1], "--worker") == 0)
 		return worker_main(argc, argv);
 	if (argc >= 2 &&

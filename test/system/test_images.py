@@ -646,6 +646,14 @@ class Images:
         for name, code in (("python3", 127), ("/usr/bin/python3", 127), ("/etc/motd", 126), ("/out/bin/sh", 127)):
             self.in_image(name, code=code)
 
+    def test_a_caller_s_umask_keeps_nobody_out(self):
+        self.addCleanup(self.rf.destroy)
+        archive = tar(entry("etc/"), entry("bin/"), (busybox()[0], busybox()[1]), link("bin/sh", "busybox"))
+        path = self.put(archive)
+        r = self.rf.cli("image", "import", path, "--name", "bb", preexec_fn=lambda: os.umask(0o077))
+        self.assertEqual(r.returncode, 0, r.stderr.decode())
+        self.assertEqual(self.in_image("sh", "-c", "echo in"), "in\n")
+
     def test_sandboxes_share_an_image_and_keep_it_from_being_removed(self):
         told = self.import_busybox()
         policy = self.rf.write("policy.yaml", self.POLICY.format("bb", "any"))
