@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """rf-attack by hand. On the host and without a lock: its attacks do what they say and leave the host as it was, those
-on limits do not even start without bounds, and everything answers as prove/attack.h promises. And in the later
-commands of a session, which get their locks by another way than the first: none succeeds."""
+on limits do not even start without bounds, and everything answers as prove/attack.h promises. And in sandboxes that
+come about by another way than those of `ringfence prove`: none succeeds."""
 
 import json
 import os
@@ -155,46 +155,80 @@ class Controls(unittest.TestCase):
                     self.assertEqual(run.returncode, RESULTS["cannot"])
 
 
-class Sessions(unittest.TestCase):
-    """The later commands of a sandbox that stays."""
+class Sandboxes(unittest.TestCase):
+    """`ringfence prove` tries sandboxes that `run` makes. Here are the others: later commands of one that stays, and
+    roots of another making. Without a control for each lock: those are the proof's."""
 
-    # Everybody but pid 1 is reached, and here the shell that starts the attack is there too.
+    # Everybody but pid 1 is reached, and here who starts the attack is there too.
     REACHES_ITS_OWN = ["signal_all"]
-    LOOP = "for a in $ATTACKS; do echo $a; /tmp/rf-attack $a \"$@\"; done"
 
-    def results(self, ring, *options):
-        bench = Bench(ring.mode == "root")
+    def ring(self, mode):
+        ring = Ringfence(mode)
+        self.addCleanup(ring.destroy)
+        return ring
+
+    def check(self, run, except_for):
+        found = {line["name"]: line for line in answer_of(run)}
+        expected = {attack["name"] for attack in attacks() if not attack["needs"] & (NEEDS_BOUNDS | ACT_KILL)}
+        self.assertEqual(set(found), expected, run.stderr)
+        tried = {attack["name"]: attack["needs"] for attack in attacks()}
+        bad = {name: line for name, line in found.items() if line["result"] != "held" and
+               name not in self.REACHES_ITS_OWN and not tried[name] & except_for}
+        self.assertEqual(bad, {})
+
+    def arguments(self, mode, **other):
+        bench = Bench(mode == "root")
         self.addCleanup(bench.close)
-        box = ring.cli("sandbox", "create", *options)
-        self.assertEqual(box.returncode, 0, box.stderr)
-        box = box.stdout.decode().split()[0]
-        with open(RF_ATTACK, "rb") as program:
-            self.assertEqual(ring.cli("sandbox", "write", box, "/tmp/rf-attack", stdin=program).returncode, 0)
-        self.assertEqual(ring.cli("sandbox", "exec", box, "--", "chmod", "700", "/tmp/rf-attack").returncode, 0)
-        names = [attack["name"] for attack in attacks()
-                 if not attack["needs"] & (NEEDS_BOUNDS | NEEDS_WORKSPACE | ACT_KILL | NEEDS_LISTED)
-                 and attack["name"] not in self.REACHES_ITS_OWN]
-        run = ring.cli("sandbox", "exec", "--env", "ATTACKS=" + " ".join(names), box, "--", "sh", "-c", self.LOOP, "sh",
-                       *bench.arguments(dir="/tmp", leak=3))
-        ring.cli("sandbox", "kill", box)
-        found, name = {}, None
-        for line in run.stdout.decode().splitlines():
-            if line.startswith("{"):
-                found[name] = json.loads(line)
-            else:
-                name = line
-        self.assertEqual(sorted(found), sorted(names), run.stderr)
-        return found
+        return bench.arguments(**other)
 
-    def test_none_succeeds(self):
+    def test_none_succeeds_in_later_commands_of_a_session(self):
         for mode in modes():
-            ring = Ringfence(mode)
-            self.addCleanup(ring.destroy)
+            ring = self.ring(mode)
             for options in ((), ("--workspace", ring.make_directory("workspace"))):
                 with self.subTest(mode + " " + " ".join(options[:1])):
-                    bad = {name: line for name, line in self.results(ring, *options).items()
-                           if line["result"] != "held"}
-                    self.assertEqual(bad, {})
+                    box = ring.cli("sandbox", "create", *options)
+                    self.assertEqual(box.returncode, 0, box.stderr)
+                    box = box.stdout.decode().split()[0]
+                    with open(RF_ATTACK, "rb") as program:
+                        ring.cli("sandbox", "write", box, "/tmp/rf-attack", stdin=program)
+                    ring.cli("sandbox", "exec", box, "--", "chmod", "700", "/tmp/rf-attack")
+                    run = ring.cli("sandbox", "exec", box, "--", "/tmp/rf-attack", "--all",
+                                   *self.arguments(mode, dir="/tmp", leak=3))
+                    self.check(run, except_for=NEEDS_WORKSPACE | NEEDS_LISTED)
+
+    def listed(self, ring, program):
+        return ring.write("listed.yaml", "version: 1\nname: listed\nsandbox: {executables: listed}\nrules:\n"
+                          f"  - {{name: it, why: what is tried, allow: exec, program: {json.dumps(program)}}}\n")
+
+    def test_none_succeeds_where_executables_are_listed(self):
+        try:
+            directory = tempfile.mkdtemp(prefix="ringfence-attacks-", dir="/opt")
+        except OSError:
+            self.skipTest("nowhere to install a program")
+        self.addCleanup(shutil.rmtree, directory)
+        os.chmod(directory, 0o755)
+        program = shutil.copy(RF_ATTACK, directory)
+        for mode in modes():
+            with self.subTest(mode):
+                ring = self.ring(mode)
+                run = ring.run("--policy", self.listed(ring, program), "--", program, "--all",
+                               *self.arguments(mode, dir="/tmp", leak=3))
+                self.check(run, except_for=NEEDS_WORKSPACE)
+
+    def test_none_succeeds_in_the_root_of_an_image(self):
+        for mode in modes():
+            with self.subTest(mode):
+                ring = self.ring(mode)
+                root = ring.make_directory("root")
+                os.mkdir(os.path.join(root, "bin"))
+                os.chmod(shutil.copy(RF_ATTACK, os.path.join(root, "bin", "rf-attack")), 0o755)
+                imported = ring.cli("image", "import", root, "--name", "attack")
+                self.assertEqual(imported.returncode, 0, imported.stderr)
+                policy = ring.write("image.yaml", "version: 1\nname: image\nsandbox: {root: \"image:attack\"}\nrules:\n"
+                                    "  - {name: it, why: what is tried, allow: exec, program: any}\n")
+                run = ring.run("--policy", policy, "--", "/bin/rf-attack", "--all",
+                               *self.arguments(mode, dir="/tmp", leak=3))
+                self.check(run, except_for=NEEDS_WORKSPACE | NEEDS_LISTED)
 
 
 class Words(unittest.TestCase):

@@ -44,6 +44,8 @@ enum attack_result cannot(const char *why);
 enum attack_result held(const char *why);
 /* Prints {"result":"ready"} for ACT_KILL. */
 void say_ready(void);
+/* Answers carry ATTACK (borrowed) as their name. */
+void answer_as(const char *attack);
 /* Ends the program with an answer, from any of its processes: the only one that prints. */
 _Noreturn void finish(enum attack_result result);
 

@@ -3,6 +3,8 @@
  *   rf-attack NAME [key=value…]          tries it; what it prints and how it exits is in prove/attack.h
  *   rf-attack --check NAME [key=value…]  from outside: what the attack left
  *   rf-attack --fixture key=value…       what attacks aim at
+ *   rf-attack --all [key=value…]         tries all that end by themselves and exhaust nothing, one after the
+ *                                        other, and says of each how it ended; for any sandbox, also another's
  *   rf-attack --list                     every attack that can be tried, with what it needs (the bits)
  *   rf-attack --true | --am-i-root       what attacks on executables try to run
  *
@@ -10,6 +12,7 @@
  * sandboxes of rf-prove's own, and does no harm where nothing stops it. */
 #include <errno.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #include "prove/attacks/attacks.h"
 
@@ -33,12 +36,33 @@ list(void)
 	return 0;
 }
 
+static int
+try_all(const struct fixtures *f)
+{
+	const struct attack *a;
+	for (size_t i = 0; (a = attack_at(i)) != NULL; i++) {
+		if (a->not_tested != NULL || (a->needs & (NEEDS_BOUNDS | ACT_KILL)) != 0)
+			continue;
+		pid_t pid = fork();
+		if (pid == 0) {
+			answer_as(a->name);
+			errno = 0;
+			finish(a->run(f));
+		}
+		if (pid < 0 || waitpid(pid, NULL, 0) < 0)
+			return misuse("no process", "");
+	}
+	return 0;
+}
+
 int
 main(int argc, char **argv)
 {
 	int at = 1;
 	if (argc > 1 && strcmp(argv[1], "--list") == 0)
 		return list();
+	if (argc > 1 && strcmp(argv[1], "--all") == 0)
+		return try_all(&(struct fixtures){argc - 2, argv + 2});
 	if (argc > 1 && strcmp(argv[1], "--fixture") == 0)
 		return fixture_serve(argv);
 	if (argc > 1 && strcmp(argv[1], "--true") == 0)

@@ -9,7 +9,8 @@
 #include "prove/attacks/attacks.h"
 
 static char detail[256];
-static int child_signal; /* that ended the last child; 0: none */
+static int child_signal;      /* that ended the last child; 0: none */
+static const char *answering; /* of the attack that answers, where several do */
 
 static void set_detail(const char *format, ...) PRINTF_LIKE(1, 2);
 
@@ -108,6 +109,12 @@ say_ready(void)
 }
 
 void
+answer_as(const char *attack)
+{
+	answering = attack;
+}
+
+void
 finish(enum attack_result result)
 {
 	static const char *const names[] = {
@@ -115,7 +122,11 @@ finish(enum attack_result result)
 	for (char *c = detail; *c != 0; c++)
 		if (*c == '"' || *c == '\\' || (unsigned char)*c < ' ')
 			*c = '\'';
-	(void)printf("{\"result\":\"%s\",\"detail\":\"%s\"}\n", names[result], detail);
+	if (answering != NULL)
+		(void)printf("{\"name\":\"%s\",\"result\":\"%s\",\"detail\":\"%s\"}\n", answering,
+		    names[result], detail);
+	else
+		(void)printf("{\"result\":\"%s\",\"detail\":\"%s\"}\n", names[result], detail);
 	(void)fflush(stdout);
 	_exit((int)result);
 }
