@@ -325,9 +325,7 @@ move_in(struct image_store *store, const char *stage, const char *dir, int lock,
 		image_store_abandon(store, stage);
 		return 0;
 	}
-	/* On disk before it has its name: a name promises that it is whole. */
-	if (syncfs(store->images) < 0 || renameat(store->images, stage, store->images, dir) < 0 ||
-	    fsync(store->images) < 0)
+	if (renameat(store->images, stage, store->images, dir) < 0 || fsync(store->images) < 0)
 		return fail(err, -errno, "store", dir);
 	(void)flock(lock, LOCK_UN);
 	return 0;
@@ -339,15 +337,20 @@ image_store_commit(struct image_store *store, const char *stage, int lock,
     char ret_id[IMAGE_NAME_SIZE], bool *ret_new, struct error *err)
 {
 	char hex[SHA256_HEX], dir[IMAGE_DIR_SIZE];
+	struct stat st;
 	int r = name_by_content(content, hex, err);
 	if (r == 0)
 		r = write_json(store, stage, content, import, err);
+	(void)snprintf(dir, sizeof(dir), DIR_PREFIX "%s", hex);
+	(void)snprintf(ret_id, IMAGE_NAME_SIZE, ID_PREFIX "%s", hex);
+	/* On disk before it has its name: a name promises that it is whole. Before the lock: it takes time. */
+	if (r == 0 && fstatat(store->images, dir, &st, AT_SYMLINK_NOFOLLOW) < 0 &&
+	    syncfs(store->images) < 0)
+		r = fail(err, -errno, "write", "the image");
 	if (r == 0)
 		r = lock_store(store, err);
 	if (r < 0)
 		return r;
-	(void)snprintf(dir, sizeof(dir), DIR_PREFIX "%s", hex);
-	(void)snprintf(ret_id, IMAGE_NAME_SIZE, ID_PREFIX "%s", hex);
 	r = move_in(store, stage, dir, lock, ret_new, err);
 	if (r == 0 && name != NULL)
 		r = set_name(store, name, dir, err);

@@ -247,6 +247,7 @@ add_top(struct json *view, const struct json *content, const char *base)
 {
 	const struct json *top = json_get(content, "top");
 	char path[300];
+	bool var = false;
 	for (size_t i = 0; i < json_len(top); i++) {
 		const struct json *entry = json_at(top, i);
 		const char *name = json_get_str(entry, "name", "");
@@ -259,7 +260,10 @@ add_top(struct json *view, const struct json *content, const char *base)
 			add_link(view, path, json_get_str(entry, "target", "/"));
 		else
 			add_bind(view, base, name, strcmp(type, "file") == 0);
+		var = var || strcmp(name, "var") == 0;
 	}
+	if (!var)
+		add_link(view, "/var/tmp", "../tmp");
 	return 0;
 }
 
