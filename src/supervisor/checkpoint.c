@@ -21,6 +21,7 @@
 
 #define LOOK_MS 1
 #define PATIENCE_MS 10000
+#define REST_MS 50 /* what is about to end, of itself */
 
 enum what { MAKE, LIST, DROP, ROLLBACK, VIEW };
 static const char *const names[] = {"make", "list", "drop", "rollback", "view"};
@@ -141,14 +142,22 @@ fail_exchange(struct job *job, const struct error *err)
 
 /* ---- make ---- */
 
-/* Whether something runs in there, or may at any moment. */
+static bool
+has_command(const struct session *session)
+{
+	for (const struct run *run = session->s->runs; run != NULL; run = run->next)
+		if (run->session == session && run->executed)
+			return true;
+	return false;
+}
+
+/* Whether nothing runs in there, nor may at any moment. */
 static bool
 is_at_rest(const struct session *session)
 {
 	struct sandbox_sample now;
-	for (const struct run *run = session->s->runs; run != NULL; run = run->next)
-		if (run->session == session && run->executed)
-			return false;
+	if (has_command(session))
+		return false;
 	for (const struct session_waiter *at = session->waiters; at != NULL; at = at->next)
 		if (at->serial >= FIRST_SERIAL)
 			return false;
@@ -237,16 +246,30 @@ on_frozen(struct msg *m, const struct error *err, void *data)
 	job_done(job, job->name);
 }
 
+static void on_resting(struct timer *timer, void *data);
+
 static void
 make(struct job *job)
 {
-	struct json *request = NULL;
-	if (is_at_rest(job->session))
-		request = layers_ask_freeze(job->session->checkpoints->layers);
+	struct session *session = job->session;
+	bool at_rest = is_at_rest(session);
+	struct json *request = at_rest ? layers_ask_freeze(session->checkpoints->layers) : NULL;
+	/* Without a command it may be a process of rf-init's own that is about to end. */
+	bool late = clock_monotonic_ns() - job->began_ns > REST_MS * 1000000LL;
 	if (request != NULL)
 		ask(job, request, on_frozen);
-	else
+	else if (at_rest || late || has_command(session) ||
+	    loop_timer(session->s->loop, LOOK_MS, on_resting, job, &job->look) < 0)
 		stop_and_copy(job);
+}
+
+static void
+on_resting(struct timer *timer, void *data)
+{
+	struct job *job = data;
+	(void)timer;
+	job->look = NULL;
+	make(job);
 }
 
 /* ---- rollback ---- */
@@ -462,8 +485,11 @@ begin(struct conn *conn, struct msg *m, enum what what)
 	struct job *job = calloc(1, sizeof(*job));
 	if (job == NULL)
 		return -ENOMEM;
-	*job = (struct job){
-	    .session = session, .client = conn, .client_serial = m->serial, .what = what};
+	*job = (struct job){.session = session,
+	    .client = conn,
+	    .client_serial = m->serial,
+	    .what = what,
+	    .began_ns = clock_monotonic_ns()};
 	if (check_names(job, session->checkpoints->layers, m->body, &err) < 0) {
 		free(job);
 		return conn_send_error(conn, m->serial, &err);
