@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -195,6 +196,24 @@ class Sandboxes(unittest.TestCase):
                     run = ring.cli("sandbox", "exec", box, "--", "/tmp/rf-attack", "--all",
                                    *self.arguments(mode, dir="/tmp", leak=3))
                     self.check(run, except_for=NEEDS_WORKSPACE | NEEDS_LISTED)
+
+    def test_none_succeeds_in_a_direct_workspace_which_stays_without_set_id_files_and_devices(self):
+        for mode in modes():
+            with self.subTest(mode):
+                ring = self.ring(mode)
+                workspace = ring.make_directory("workspace")
+                program = os.path.join(workspace, "rf-attack")
+                os.chmod(shutil.copy(RF_ATTACK, program), 0o755)
+                policy = ring.write("direct.yaml", "version: 1\nname: direct\nsandbox: {workspace: direct}\nrules:\n"
+                                    "  - {name: it, why: what is tried, allow: exec, program: any}\n")
+                run = ring.run("--policy", policy, "--workspace", workspace + ":direct", "--", "/workspace/rf-attack", "--all",
+                               *self.arguments(mode, dir="/workspace", leak=3))
+                self.check(run, except_for=NEEDS_WORKSPACE | NEEDS_LISTED)
+                made = [os.lstat(os.path.join(workspace, name)) for name in os.listdir(workspace)]
+                self.assertGreater(len(made), 5)
+                for st in made:
+                    self.assertEqual(st.st_mode & (stat.S_ISUID | stat.S_ISGID), 0)
+                    self.assertFalse(stat.S_ISCHR(st.st_mode) or stat.S_ISBLK(st.st_mode))
 
     def listed(self, ring, program):
         return ring.write("listed.yaml", "version: 1\nname: listed\nsandbox: {executables: listed}\nrules:\n"
