@@ -147,9 +147,10 @@ check_disk(struct finding *ret)
 void
 check_programs(struct finding *ret)
 {
-	static const char *const names[] = {"rf-supervisor", "rf-init", "rf-arbiter", "rf-ledger",
-	    "rf-policy", "rf-audit", "rf-workspace", "rf-layers"};
-	char path[PATHS_MAX], missing[120] = "";
+	static const char *const names[] = {"ringfence", "rf-supervisor", "rf-init", "rf-layers",
+	    "rf-arbiter", "rf-ledger", "rf-policy", "rf-audit", "rf-workspace", "rf-image",
+	    "rf-prove", "rf-prove-init", "rf-attack"};
+	char path[PATHS_MAX], missing[200] = "";
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (paths_program(names[i], path, NULL) < 0)
 			text_add(missing, sizeof(missing), " %s", names[i]);
