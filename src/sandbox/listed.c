@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/sha256.h"
+#include "ipc/msg.h"
 #include "sandbox/host.h"
 #include "sandbox/listed_need.h"
 #include "sandbox/listed_store.h"
@@ -18,6 +19,7 @@
 /* Counts in the cache's name: raise it when another view is made of the same sources. */
 #define VIEW_VERSION 1
 #define MANIFEST_MAX (8 << 20)
+#define VIEW_MAX (MSG_BODY_MAX - 8192)
 #define ATTEMPTS 3
 #define PREFIX "run/listed-"
 
@@ -176,7 +178,11 @@ manifest_name(const struct json *programs, const char *state, uid_t uid, gid_t g
 	int r = json_write(programs, &text);
 	if (r < 0)
 		return r;
-	sha256(text.data, text.len, hash);
+	struct sha256 h;
+	sha256_init(&h);
+	sha256_update(&h, text.data, text.len);
+	listed_hash_data(&h);
+	sha256_final(&h, hash);
 	hex_encode(hash, sizeof(hash), hex);
 	(void)snprintf(ret, LISTED_NAME_SIZE, PREFIX "%.24s.json", hex);
 	return 0;
@@ -264,6 +270,24 @@ listed_fresh(struct json *sources)
 	return json_set_int(sources, "looked_ns", now) == 0;
 }
 
+/* Whether rf-init can be told VIEW: one message carries it. */
+static int
+check_size(const struct json *view, struct error *err)
+{
+	_cleanup_buf_ struct buf text;
+	buf_init(&text, VIEW_MAX);
+	int r = json_write(json_get(view, "binds"), &text);
+	if (r == 0)
+		r = json_write(json_get(view, "rules"), &text);
+	if (r == -EMSGSIZE) {
+		error_set(err, E2BIG, "listed_too_much",
+		    "the listed programs need more files than a sandbox can be told of");
+		error_remedy(err, "name fewer programs, or make a policy for each kind of work");
+		r = -E2BIG;
+	}
+	return r;
+}
+
 /* A manifest with everything made anew. 0, -ESTALE or -errno. */
 static int
 make_manifest(int state_fd, const char *state, const struct json *programs, uid_t uid, gid_t gid,
@@ -285,7 +309,7 @@ make_manifest(int state_fd, const char *state, const struct json *programs, uid_
 		    json_set_str(manifest, "tree", tree) < 0)
 			manifest = json_free(manifest);
 		*ret = manifest;
-		r = manifest == NULL ? -ENOMEM : 0;
+		r = manifest == NULL ? -ENOMEM : check_size(json_get(manifest, "view"), err);
 	}
 	listed_set_done(&set);
 	return r;

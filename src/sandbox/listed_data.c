@@ -88,6 +88,8 @@ static const struct {
     {"gawk", NEED_CODE, "%p/lib/" LISTED_TRIPLET "/gawk"},
     {"git", NEED_DATA, "%p/share/git-core"},
     {"git", NEED_NAMES, "%p/lib/git-core"},
+    {"tclsh*", NEED_DATA, "%p/share/tcltk"},
+    {"groff", NEED_DATA, "%p/share/groff"},
     {"vim*", NEED_DATA, "%p/share/vim"},
     {"vim*", NEED_DATA, "/etc/vim"},
     {"nano", NEED_DATA, "%p/share/nano"},
@@ -186,6 +188,16 @@ listed_add_data(struct listed_loader *loader, size_t of)
 			return r;
 	}
 	return 0;
+}
+
+void
+listed_hash_data(struct sha256 *hash)
+{
+	for (size_t i = 0; i < ARRAY_LEN(needs); i++) {
+		sha256_update(hash, needs[i].who, strlen(needs[i].who) + 1);
+		sha256_update(hash, &needs[i].need, sizeof(needs[i].need));
+		sha256_update(hash, needs[i].path, strlen(needs[i].path) + 1);
+	}
 }
 
 /* ---- directories with libraries ---- */

@@ -1,6 +1,7 @@
 /* What programs need: the files of a listed root, found out by reading programs as their loader would. */
 #pragma once
 
+#include "base/sha256.h"
 #include "sandbox/listed_elf.h"
 #include "sandbox/listed_set.h"
 
@@ -31,6 +32,8 @@ int listed_load(struct listed_loader *loader, const struct elf_file *elf, size_t
 
 /* Puts into the set what the file of the item OF is known to need beside libraries. */
 int listed_add_data(struct listed_loader *loader, size_t of) MUST_CHECK;
+/* Adds to HASH what the table says, so that what was made by another table is known to be. */
+void listed_hash_data(struct sha256 *hash);
 /* Looks through the directory of the CODE item OF: libraries make it "mapped" and bring theirs; programs that
  * are not in the set are covered. */
 int listed_scan(struct listed_loader *loader, size_t of, struct error *err) MUST_CHECK;
