@@ -107,10 +107,30 @@ long_option(struct options *o, const char *arg, const char **ret, struct error *
 	return unknown_option(o, arg, name, err);
 }
 
+/* The option whose letter LETTERS begins with; what follows is its value, or more flags. */
+static int
+short_option(struct options *o, const char *letters, const char **ret, struct error *err)
+{
+	char arg[] = {'-', letters[0], 0};
+	o->rest = NULL;
+	for (int i = 0; o->table[i].name != NULL; i++) {
+		if (o->table[i].letter != letters[0] || letters[0] == 0)
+			continue;
+		if (o->table[i].value == NULL && letters[1] != 0) {
+			o->rest = letters + 1;
+			return i;
+		}
+		return take_value(o, i, letters[1] == 0 ? NULL : letters + 1, ret, err);
+	}
+	return unknown_option(o, arg, arg + 1, err);
+}
+
 int
 options_next(struct options *o, const char **ret_value, struct error *err)
 {
 	*ret_value = NULL;
+	if (o->rest != NULL)
+		return short_option(o, o->rest, ret_value, err);
 	if (o->at >= o->argc)
 		return OPTIONS_END;
 	const char *arg = o->argv[o->at];
@@ -128,10 +148,7 @@ options_next(struct options *o, const char **ret_value, struct error *err)
 	}
 	if (arg[1] == '-')
 		return long_option(o, arg, ret_value, err);
-	for (int i = 0; o->table[i].name != NULL; i++)
-		if (o->table[i].letter == arg[1] && arg[1] != 0)
-			return take_value(o, i, arg[2] == 0 ? NULL : arg + 2, ret_value, err);
-	return unknown_option(o, arg, arg + 1, err);
+	return short_option(o, arg + 1, ret_value, err);
 }
 
 void

@@ -1,5 +1,5 @@
 /* Command-line options from a table, the same way for every subcommand: `--name VALUE`,
- * `--name=VALUE`, `-n VALUE`, flags, `--`. The table is also the help text. */
+ * `--name=VALUE`, `-n VALUE`, flags (also `-ab`), `--`. The table is also the help text. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,6 +21,7 @@ struct options {
 	int argc;
 	char **argv; /* borrowed */
 	int at;
+	const char *rest;     /* the letters that follow a flag's in the same argument, or NULL */
 	bool operands;        /* only operands follow */
 	bool stop_at_operand; /* `run`: the first operand ends the options */
 };

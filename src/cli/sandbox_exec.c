@@ -11,6 +11,7 @@
 
 const struct option_spec sandbox_exec_options[] = {
     {"tty", NULL, "a terminal inside, for an interactive program", 't'},
+    {"interactive", NULL, "standard input, which passes in any case", 'i'},
     {"env", "NAME[=VALUE]", "set or pass an environment variable", 'e'},
     {"cwd", "DIR", "working directory inside", 'C'},
     {"detach", NULL, "leave it running, without streams; prints its number", 'd'},
@@ -34,7 +35,7 @@ take_option(
 		o->detach = true;
 	else if (strcmp(spec->name, "no-wait") == 0)
 		o->no_wait = true;
-	else
+	else if (strcmp(spec->name, "interactive") != 0) /* habit: -it */
 		return request_take(o, spec, value, err);
 	return 0;
 }

@@ -75,7 +75,11 @@ options_come_in_every_usual_form(void **state)
 	    {{"--"}, true, "END+0"},
 	    {{"--value"}, false, "BAD --value needs a value: X"},
 	    {{"--flag=1"}, false, "BAD --flag takes no value"},
-	    {{"-f1"}, false, "BAD --flag takes no value"},
+	    {{"-f1"}, false, "flag BAD unknown option -1"},
+	    {{"-ff", "a"}, false, "flag flag 'a' END+0"},
+	    {{"-fv", "3", "-ffv4"}, true, "flag value=3 flag flag value=4 END+0"},
+	    {{"-fv"}, true, "flag BAD --value needs a value: X"},
+	    {{"-f--"}, false, "flag BAD unknown option --"},
 	    {{"--none"}, false, "BAD unknown option --none"},
 	    {{"-x"}, false, "BAD unknown option -x"},
 	};

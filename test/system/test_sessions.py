@@ -362,7 +362,7 @@ class Commands(Case):
 class Terminals(Case):
     def test_a_shell_at_a_terminal(self):
         box = self.create()
-        t = self.terminal("sandbox", "exec", box, "-t", "--env", "PS1=ready> ", "--", "sh")
+        t = self.terminal("sandbox", "exec", "-it", box, "--env", "PS1=ready> ", "--", "sh")
         t.until(b"ready> ")
         self.assertTrue(t.raw())
         t.type(b"tty; stty size; echo $TERM\r")
