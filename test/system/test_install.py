@@ -23,6 +23,14 @@ BUILD = os.path.dirname(BIN)
 MESON = shutil.which("meson", path="/usr/bin:/usr/local/bin") or "meson"
 
 
+LISTED = """version: 1
+name: listed
+sandbox: {executables: listed}
+rules:
+  - {name: echo, allow: exec, program: /usr/bin/echo}
+"""
+
+
 def setUpModule():
     global DEST, PREFIX
     DEST = tempfile.mkdtemp(prefix="rf-install-")
@@ -253,6 +261,25 @@ class TestRightsOfTheSystemUnit(unittest.TestCase):
         locks = {lock["name"] for lock in json.loads(read(receipt))["locks"]}
         self.assertLessEqual({"user-ns", "pid-ns", "net-ns", "seccomp", "landlock", "no-new-privs", "no-caps",
                               "memory-limit", "process-limit"}, locks)
+
+    def test_they_are_enough_for_a_session_with_checkpoints(self):
+        work = self.ring.make_directory("session")
+        os.chown(work, 4321, 4321)
+        created = self.ring.cli("sandbox", "create", "--workspace", work)
+        self.assertEqual(created.returncode, 0, created.stderr)
+        sandbox = created.stdout.decode().strip()
+        steps = (("exec", sandbox, "--", "/bin/sh", "-c", "echo one >file"), ("checkpoint", sandbox, "make", "one"),
+                 ("exec", sandbox, "--", "/bin/sh", "-c", "echo two >file"), ("rollback", sandbox, "one"),
+                 ("exec", sandbox, "--", "/bin/sh", "-c", "grep one file"), ("commit", sandbox), ("kill", sandbox))
+        for step in steps:
+            r = self.ring.cli("sandbox", *step)
+            self.assertEqual(r.returncode, 0, (step, r.stderr))
+        self.assertEqual(read(os.path.join(work, "file")), "one\n")
+
+    def test_they_are_enough_for_listed_executables(self):
+        policy = self.ring.write("listed.yaml", LISTED)
+        r = self.ring.run("--policy", policy, "--", "/usr/bin/echo", "listed")
+        self.assertEqual((r.returncode, r.stdout), (0, b"listed\n"), r.stderr)
 
     def test_they_are_enough_to_end_what_runs(self):
         background = self.ring.start("run", "--", "/bin/sleep", "1000")
