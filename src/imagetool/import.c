@@ -134,6 +134,33 @@ run_reader(struct import *im, const char *kind, int input, struct error *err)
 }
 
 static int
+copy_tree(struct import *im, const char *name, int *ret, struct error *err)
+{
+	struct tree tree;
+	if (mkdirat(im->work, name, 0755) < 0)
+		return image_failed(err, -errno, "make", name);
+	_cleanup_close_ int to = wsfs_open(im->work, name, O_RDONLY | O_DIRECTORY);
+	if (to < 0)
+		return image_failed(err, to, "open", name);
+	tree_init(&tree, to, &im->options->limits);
+	int r = copy_directory(im->source, &tree, err);
+	im->left_out = tree.left_out;
+	tree_done(&tree);
+	if (r == 0 && ret != NULL)
+		*ret = TAKE_FD(to);
+	return r;
+}
+
+/* The reader of root's has another id, which may not be let into root's directories. */
+static int
+read_layout(struct import *im, struct error *err)
+{
+	_cleanup_close_ int copy = -1;
+	int r = geteuid() == 0 ? copy_tree(im, WORK_FILES, &copy, err) : 0;
+	return r < 0 ? r : run_reader(im, "layout", copy >= 0 ? copy : im->source, err);
+}
+
+static int
 fill(struct import *im, struct error *err)
 {
 	struct stat st;
@@ -141,7 +168,7 @@ fill(struct import *im, struct error *err)
 		bool layout = fstatat(im->source, "oci-layout", &st, 0) == 0 &&
 		    fstatat(im->source, "index.json", &st, 0) == 0;
 		im->directory = !layout;
-		return layout ? run_reader(im, "layout", im->source, err) : 0;
+		return layout ? read_layout(im, err) : 0;
 	}
 	_cleanup_close_ int copy = -1;
 	enum fstool tool = fstool_recognise(im->source);
@@ -159,31 +186,16 @@ fill(struct import *im, struct error *err)
 
 /* ---- CONFINED ---- */
 
-static int
-copy_plain_directory(struct import *im, struct error *err)
-{
-	struct tree tree;
-	if (mkdirat(im->work, WORK_ROOTFS, 0755) < 0)
-		return image_failed(err, -errno, "make", WORK_ROOTFS);
-	_cleanup_close_ int rootfs = wsfs_open(im->work, WORK_ROOTFS, O_RDONLY | O_DIRECTORY);
-	if (rootfs < 0)
-		return image_failed(err, rootfs, "open", WORK_ROOTFS);
-	tree_init(&tree, rootfs, &im->options->limits);
-	int r = copy_directory(im->source, &tree, err);
-	im->left_out = tree.left_out;
-	tree_done(&tree);
-	im->result = json_new_object();
-	(void)json_set_str(im->result, "source", "directory");
-	return r;
-}
-
 /* fsck.erofs leaves no words; all others do. */
 static int
 take_result(struct import *im, struct error *err)
 {
 	struct stat st;
-	if (im->directory)
-		return copy_plain_directory(im, err);
+	if (im->directory) {
+		im->result = json_new_object();
+		(void)json_set_str(im->result, "source", "directory");
+		return copy_tree(im, WORK_ROOTFS, NULL, err);
+	}
 	if (wsfs_stat(im->work, WORK_RESULT, &st) == 0) {
 		int r = worker_result(im->work, &im->result, err);
 		im->left_out = json_get_int(im->result, "left_out", 0);

@@ -6,6 +6,7 @@ A refusal is tested with its control: the same archive without the hostile entry
 """
 
 import copy
+import contextlib
 import fcntl
 import gzip
 import hashlib
@@ -13,6 +14,7 @@ import io
 import json
 import lzma
 import os
+import random
 import shutil
 import stat
 import subprocess
@@ -688,6 +690,16 @@ class TestRootless(Images, unittest.TestCase):
 class TestAsRoot(Images, unittest.TestCase):
     mode = "root"
 
+    def test_a_layout_that_only_root_can_read(self):
+        base = os.path.join(self.inputs, "layout")
+        for name, data in oci_files(self.LAYERS).items():
+            os.makedirs(os.path.dirname(os.path.join(base, name)), mode=0o700, exist_ok=True)
+            with open(os.path.join(base, name), "wb") as f:
+                f.write(data)
+            os.chmod(os.path.join(base, name), 0o600)
+        os.chmod(base, 0o700)
+        self.expect_layers(self.imported(base))
+
     def test_files_that_only_root_can_read_are_copied_from_a_directory(self):
         base = os.path.join(self.inputs, "dir")
         os.makedirs(os.path.join(base, "etc"))
@@ -697,6 +709,43 @@ class TestAsRoot(Images, unittest.TestCase):
         os.chmod(path, 0)
         told = self.imported(base)
         self.assertEqual(self.tree(told)["etc/shadow"], "secret")
+
+
+class Killed(Images):
+    """At whatever moment rf-image is killed: what has a name is whole, and gc leaves nothing else."""
+
+    def test_kills_at_random_moments(self):
+        chance, whole = random.Random(4), 0
+        archives = [self.put(docker([tar(*PLAIN), tar(*(entry(f"d/{i}", "x" * i) for i in range(k * 40)))]), f"a{k}")
+                    for k in (1, 2, 3)]
+        for i in range(int(os.environ["RINGFENCE_KILLS"])):
+            deed = chance.choice([("import", chance.choice(archives), "--name", chance.choice("xyz")),
+                                  ("import", chance.choice(archives), "--name", chance.choice("xyz")),
+                                  ("remove", chance.choice("xyz")), ("gc",)])
+            running = self.rf.start("image", *deed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running.wait(timeout=chance.random() * 0.06)
+            running.kill()
+            running.wait()
+            for told in json.loads(self.image("list", "--json").out):
+                self.assertNotIn("damaged", told, f"{i}: {deed}")
+                if told["names"]:
+                    r = self.image("inspect", told["names"][0], "--verify")
+                    self.assertEqual(r.returncode, 0, f"{i}: {deed}: {r.err}")
+                    whole += 1
+        self.assertGreater(whole, 0)
+        self.image("gc")
+        listed = json.loads(self.image("list", "--json").out)
+        self.assertTrue(all(told["names"] for told in listed))
+        self.assertEqual(self.stored(), sorted([".lock", "names", *(t["id"].replace(":", "-") for t in listed)]))
+
+
+def load_tests(loader, tests, pattern):
+    """In the long suite only the kills, and as many as RINGFENCE_KILLS says."""
+    killed = type("KilledHere", (Killed, unittest.TestCase), {"mode": ring.modes()[-1]})
+    if "RINGFENCE_KILLS" in os.environ:
+        return unittest.TestSuite([killed("test_kills_at_random_moments")])
+    return tests
 
 
 if __name__ == "__main__":
