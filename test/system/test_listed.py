@@ -191,6 +191,30 @@ class Inside:
                 self.assertTrue(free[name]["ran"], ("the control did not work", free[name]["said"][-300:]))
                 self.assertFalse(listed[name]["ran"], listed[name]["said"][-300:])
 
+    def test_a_sandbox_that_stays_is_no_weaker_after_a_checkpoint_and_the_way_back(self):
+        names = ["program_of_the_workspace", "loader_with_a_program_of_the_workspace", "opened_library", "memory_file",
+                 "shell_by_path"]
+
+        def steps(executables):
+            def cli(*args, **options):
+                r = self.ring.cli("sandbox", *args, **options)
+                self.assertEqual(r.returncode, 0, r.stderr.decode(errors="replace"))
+                return r.stdout
+            made = cli("create", "--policy", self.policy(executables, "python3"), "--workspace", self.workspace)
+            box = made.decode().strip()
+            for step in (None, ("checkpoint", box, "make", "one"), ("rollback", box, "one")):
+                if step is not None:
+                    cli(*step)
+                with open(UNLISTED) as source:
+                    yield step, json.loads(cli("exec", box, "--", "python3", "-", *names, stdin=source))
+            cli("kill", box)
+
+        for (step, free), (_, listed) in zip(steps("any"), steps("listed")):
+            for name in names:
+                with self.subTest(f"{name} after {step}"):
+                    self.assertTrue(free[name]["ran"], ("the control did not work", free[name]["said"][-300:]))
+                    self.assertFalse(listed[name]["ran"], listed[name]["said"][-300:])
+
     def test_no_place_can_be_made_executable(self):
         with open(UNLISTED) as source:
             outside = subprocess.run([*as_user(NAMESPACES), "/usr/bin/python3", "-", *NOT_INSIDE], stdin=source,
