@@ -724,7 +724,7 @@ class Killed(Images):
                                   ("remove", chance.choice("xyz")), ("gc",)])
             running = self.rf.start("image", *deed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                running.wait(timeout=chance.random() * 0.06)
+                running.wait(timeout=chance.random() ** 2 * 0.4)
             running.kill()
             running.wait()
             for told in json.loads(self.image("list", "--json").out):
