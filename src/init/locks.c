@@ -80,7 +80,7 @@ note_rules(int abi, size_t n, struct json *evidence)
 
 /* The rules for VIEW as a descriptor; -EOPNOTSUPP where there is no Landlock, which is noted. */
 static int
-make_rules(const struct json *view, struct json *evidence, struct error *err)
+make_rules(const struct json *view, uint64_t scope, struct json *evidence, struct error *err)
 {
 	uint64_t execute = json_get_bool(view, "noexec", false) ? 0 : LL_EXECUTE;
 	size_t n = ARRAY_LEN(fixed);
@@ -90,7 +90,7 @@ make_rules(const struct json *view, struct json *evidence, struct error *err)
 		paths[n++] = (struct landlock_path){-1, writable[i], WRITABLE | execute};
 	n = add_view_rules(paths, n, view);
 	int abi = 0;
-	int rules = landlock_rules(paths, n, /* net= */ 0, SCOPES, &abi, err);
+	int rules = landlock_rules(paths, n, /* net= */ 0, scope, &abi, err);
 	/* Without Landlock it is not our decision: the receipt says so, and the policy's floor decides. */
 	(void)json_set_int(evidence, "landlock_abi", abi);
 	if (rules >= 0)
@@ -117,7 +117,7 @@ enter(int rules, struct json *evidence, struct error *err)
 int
 locks_landlock(const struct json *view, struct json *evidence, struct error *err)
 {
-	_cleanup_close_ int rules = make_rules(view, evidence, err);
+	_cleanup_close_ int rules = make_rules(view, SCOPES, evidence, err);
 	if (rules == -EOPNOTSUPP)
 		return 0;
 	return rules < 0 ? rules : enter(rules, evidence, err);
@@ -128,7 +128,8 @@ locks_landlock_rules(
     const struct json *view, struct json *evidence, int *ret_rules, struct error *err)
 {
 	static const struct landlock_path everything = {-1, "/", ~0ULL};
-	int rules = make_rules(view, evidence, err);
+	/* The domain that all commands share is the scoped one: they may signal each other. */
+	int rules = make_rules(view, 0, evidence, err);
 	*ret_rules = -1;
 	if (rules == -EOPNOTSUPP)
 		return 0;

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
@@ -19,6 +20,8 @@
 #include "ledgerfmt/files.h"
 #include "ledgerfmt/record.h"
 
+#define LOCK_WAIT_MS 2500
+#define LOCK_PAUSE_MS 20
 #define BATCH_BYTES_MAX (32u * 1024 * 1024)
 #define RESERVE_STEP (256 * 1024) /* bytes reserved ahead at a time */
 #define RESERVE_LOW (64 * 1024)   /* reserve more when less than this is left */
@@ -111,10 +114,17 @@ fail_write(struct journal *j, int error, struct error *err)
 
 /* ---- opening ---- */
 
+/* An rf-ledger whose supervisor was killed still syncs and signs: it is given the time. */
 static int
 journal_lock(int dir_fd, struct error *err)
 {
-	if (flock(dir_fd, LOCK_EX | LOCK_NB) == 0)
+	const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
+	int r = flock(dir_fd, LOCK_EX | LOCK_NB);
+	for (int i = 0; r < 0 && errno == EWOULDBLOCK && i < LOCK_WAIT_MS / LOCK_PAUSE_MS; i++) {
+		(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+		r = flock(dir_fd, LOCK_EX | LOCK_NB);
+	}
+	if (r == 0)
 		return 0;
 	if (errno == EWOULDBLOCK)
 		return error_set(err, EBUSY, "ledger_busy", "another rf-ledger writes this ledger");

@@ -48,6 +48,7 @@ static const int syscalls[] = {
     SYS_madvise,
     SYS_getrandom,
     SYS_clock_gettime,
+    SYS_clock_nanosleep,
     SYS_gettimeofday,
     SYS_getpid,
     SYS_gettid,
