@@ -175,7 +175,12 @@ pool_key(const struct pool *pool, const char *hash, const struct json *config, c
 	ret[0] = 0;
 	if (mode != NULL && sandbox_host_rootless(pool->s->sandboxes))
 		return;
-	if (json_write(json_get(config, "limits"), &text) < 0)
+	/* And what the root is by now: a name of an image may mean another one, a listed program may be new. */
+	const struct json *view;
+	struct error ignored;
+	if (json_write(json_get(config, "limits"), &text) < 0 ||
+	    sandbox_host_view(pool->s->sandboxes, config, &view, &ignored) < 0 ||
+	    buf_add_str(&text, json_get_str(view, "skeleton", "")) < 0)
 		return;
 	sha256(text.data, text.len, digest);
 	hex_encode(digest, sizeof(digest), hex);

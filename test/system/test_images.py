@@ -675,6 +675,15 @@ class Images:
         self.assertEqual(json.loads(self.image("gc", "--json").out)["images"], 1)
         self.assertFalse(os.path.exists(self.root_of(told)))
 
+    def test_a_name_that_moves_is_followed_at_once(self):
+        self.import_busybox()
+        self.rf.cli("start")
+        policy = self.rf.write("policy.yaml", self.POLICY.format("bb", "any"))
+        see = lambda: self.rf.run("--policy", policy, "--", "busybox", "cat", "/etc/motd").stdout  # noqa: E731
+        self.assertEqual([see() for _ in range(4)], [b"hello from the image\n"] * 4)  # by now some are prepared
+        self.imported(tar(entry("etc/"), entry("etc/motd", "another\n"), entry("bin/"), busybox()), "bb")
+        self.assertEqual([see() for _ in range(6)], [b"another\n"] * 6)
+
     def test_an_image_that_is_not_there_is_said_so(self):
         self.addCleanup(self.rf.destroy)
         said = self.in_image("sh", name="never:1", code=125)
