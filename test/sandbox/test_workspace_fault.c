@@ -11,7 +11,45 @@
 
 enum fault { FAULT_KILL, FAULT_ERROR };
 
+/* The two ways to know what is committed: from an upper layer, or from two whole trees. */
+static const struct way {
+	const char *name;
+	void (*fill)(const struct fixture *f);
+	int (*scan)(const struct fixture *f, struct changes *ret, struct error *err);
+} * way;
+
 static int stride = 7;
+
+static int
+scan_layer(const struct fixture *f, struct changes *ret, struct error *err)
+{
+	return workspace_scan(f->upper, f->lower, 0, ret, err);
+}
+
+static int
+scan_trees(const struct fixture *f, struct changes *ret, struct error *err)
+{
+	return workspace_compare(f->lower, f->upper, NULL, 0, 0, ret, err);
+}
+
+static const struct way ways[] = {
+    {"a layer", scenario_fill, scan_layer},
+    {"two trees", scenario_fill_whole, scan_trees},
+};
+
+static int
+with_layer(void **state)
+{
+	way = &ways[0];
+	return 0;
+}
+
+static int
+with_trees(void **state)
+{
+	way = &ways[1];
+	return 0;
+}
 
 static int
 commit_here(const struct fixture *f)
@@ -20,7 +58,7 @@ commit_here(const struct fixture *f)
 	struct commit_options options = {test_key, sizeof(test_key), NULL, false};
 	struct commit_result result;
 	struct error err;
-	int r = workspace_scan(f->upper, f->lower, 0, &changes, &err);
+	int r = way->scan(f, &changes, &err);
 	if (r < 0)
 		return r;
 	r = workspace_commit(f->upper, f->lower, &changes, &options, &result, &err);
@@ -134,7 +172,7 @@ killed_at_every_system_call_it_is_old_or_new(void **state)
 		struct fixture f;
 		int result;
 		fixture_open(&f);
-		scenario_fill(&f);
+		way->fill(&f);
 		reached = run_with_fault(commit_here, &f, FAULT_KILL, at, &result);
 		assert_int_equal(recover_here(&f), 0);
 		int now = which(&f, at);
@@ -161,7 +199,7 @@ with_every_system_call_failing_it_is_old_or_new(void **state)
 		struct fixture f;
 		int result;
 		fixture_open(&f);
-		scenario_fill(&f);
+		way->fill(&f);
 		reached = run_with_fault(commit_here, &f, FAULT_ERROR, at, &result);
 		assert_true(result == 0 || result == 1);
 		assert_int_equal(recover_here(&f), 0);
@@ -186,7 +224,7 @@ a_killed_recovery_can_be_recovered(void **state)
 			struct fixture f;
 			int result;
 			fixture_open(&f);
-			scenario_fill(&f);
+			way->fill(&f);
 			bool killed = run_with_fault(commit_here, &f, FAULT_KILL, at, &result);
 			struct wsfs_names names;
 			assert_int_equal(wsfs_names(f.lower, 1000, &names), 0);
@@ -219,5 +257,6 @@ main(int argc, char **argv)
 	    cmocka_unit_test(with_every_system_call_failing_it_is_old_or_new),
 	    cmocka_unit_test(a_killed_recovery_can_be_recovered),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests_name("from a layer", tests, with_layer, NULL) +
+	    cmocka_run_group_tests_name("from two trees", tests, with_trees, NULL);
 }

@@ -6,8 +6,9 @@
 #include "sandbox/workspace_fs.h"
 #include "workspace_fixture.h"
 
+/* The old tree, and in UPPER what both forms of the new one have. */
 static inline void
-scenario_fill(const struct fixture *f)
+scenario_fill_common(const struct fixture *f)
 {
 	make_dir(f->lower, "dir");
 	put(f->lower, "edited", "old");
@@ -39,10 +40,25 @@ scenario_fill(const struct fixture *f)
 	assert_int_equal(symlinkat("sub/one", f->upper, "added/link"), 0);
 	assert_int_equal(fchmodat(f->upper, "added/sub", 0555, 0), 0);
 	put(f->upper, "added-next", "n");
+}
+
+/* The new tree as an overlay's upper layer. */
+static inline void
+scenario_fill(const struct fixture *f)
+{
+	scenario_fill_common(f);
 	const char *whiteouts[] = {"gone", "tree"};
 	for (size_t i = 0; i < 2; i++)
 		if (mknodat(f->upper, whiteouts[i], S_IFCHR | 0600, makedev(0, 0)) < 0)
 			skip();
+}
+
+/* The new tree as a whole. */
+static inline void
+scenario_fill_whole(const struct fixture *f)
+{
+	scenario_fill_common(f);
+	put(f->upper, "dir/kept", "kept");
 }
 
 static inline void
