@@ -46,7 +46,7 @@ usage(FILE *to)
 	    "  remove NAME...                          a name, and with the last one the image\n"
 	    "  gc                                      images without a name, leftovers\n\n"
 	    "  --json             output for programs\n"
-	    "  --max-bytes N, --max-entries N\n"
+	    "  --max-bytes SIZE, --max-entries N\n"
 	    "                     refuse what is larger (import)\n\n"
 	    "A policy uses an image with `root: image:NAME`. See doc/images.md.\n",
 	    to);
@@ -91,18 +91,39 @@ tell_json(const struct json *v)
 
 /* ---- arguments ---- */
 
+/* "512", "512KiB", "512MiB", "2GiB". */
+static int
+parse_size(const char *text, int64_t *ret)
+{
+	static const struct {
+		const char *unit;
+		int shift;
+	} units[] = {{"", 0}, {"KiB", 10}, {"MiB", 20}, {"GiB", 30}};
+	char *end;
+	errno = 0;
+	long long n = strtoll(text, &end, 10);
+	if (errno != 0 || end == text || n <= 0)
+		return -EINVAL;
+	for (size_t i = 0; i < ARRAY_LEN(units); i++)
+		if (strcmp(end, units[i].unit) == 0 && n <= INT64_MAX >> units[i].shift) {
+			*ret = n << units[i].shift;
+			return 0;
+		}
+	return -EINVAL;
+}
+
 /* A bound: only ever below what is built in. */
 static int
 take_bound(const char *option, const char *text, int64_t most, int64_t *ret)
 {
-	char *end;
-	errno = 0;
-	long long n = strtoll(text, &end, 10);
-	if (errno == 0 && end != text && *end == 0 && n > 0 && n <= most) {
+	int64_t n;
+	if (parse_size(text, &n) == 0 && n <= most) {
 		*ret = n;
 		return 0;
 	}
-	(void)fprintf(stderr, "ringfence: %s: a number from 1 to %lld\n", option, (long long)most);
+	(void)fprintf(stderr,
+	    "ringfence: %s: a number from 1 to %lld; KiB, MiB and GiB are understood\n", option,
+	    (long long)most);
 	return -EINVAL;
 }
 

@@ -494,7 +494,7 @@ class Images:
     def test_compression_bombs_are_bounded(self):
         bomb = gzip.compress(tar(entry("etc/"), entry("zeros", bytes(64 << 20))), 9)
         self.assertLess(len(bomb), 100000)
-        self.refused(bomb, "of contents", "--max-bytes", str(8 << 20))
+        self.refused(bomb, "of contents", "--max-bytes", "8MiB")
         # Not in files, but after the end of the archive, and in headers.
         tail = gzip.compress(tar(entry("etc/")) + bytes(200 << 20), 9)
         self.refused(tail, "once unpacked", "--max-bytes", "1000000", "--max-entries", "1000")
