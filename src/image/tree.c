@@ -190,6 +190,24 @@ make_opaque(struct tree *tree, const char *directory, struct error *err)
 	return r < 0 ? image_failed(err, r, "empty", directory) : 0;
 }
 
+/* Whether a directory on the way to PATH is a file by now: builders that replaced it say of each thing
+ * that was in it that it is gone. */
+static bool
+is_below_file(const struct tree *tree, const char *path)
+{
+	char partial[IMAGE_PATH_MAX];
+	struct stat st;
+	for (size_t len = strcspn(path, "/"); path[len] != 0;
+	     len += 1 + strcspn(path + len + 1, "/")) {
+		(void)snprintf(partial, sizeof(partial), "%.*s", (int)len, path);
+		if (wsfs_stat(tree->root, partial, &st) < 0)
+			return false;
+		if (!S_ISDIR(st.st_mode))
+			return S_ISREG(st.st_mode);
+	}
+	return false;
+}
+
 static int
 hide_path(struct tree *tree, const char *path, struct error *err)
 {
@@ -198,7 +216,7 @@ hide_path(struct tree *tree, const char *path, struct error *err)
 	if (r == -ENOENT || r == -EBADMSG)
 		return r == -ENOENT ? 0 : r;
 	if (r < 0)
-		return parent_failed(path, r, err);
+		return is_below_file(tree, path) ? 0 : parent_failed(path, r, err);
 	r = hide(tree, place.parent, place.name, path);
 	place_done(&place);
 	return r < 0 ? image_failed(err, r, "remove", path) : 0;

@@ -99,6 +99,10 @@ a_whiteout_hides_what_is_below_and_not_what_comes_with_it(void **state)
 	assert_int_equal(add_file(f, ".wh.never", ""), 0);
 	assert_int_equal(add_file(f, "none/.wh.x", ""), 0);
 	assert_int_equal(add(f, TREE_NULL_DEVICE, "null", NULL), 0);
+	assert_int_equal(add_file(f, "now-file", "2"), 0);
+	assert_int_equal(add_file(f, "now-file/.wh.x", ""), 0); /* it was a directory below */
+	assert_int_equal(add_file(f, "now-file/y/.wh.z", ""), 0);
+	assert_int_equal(add_file(f, "now-file/y", ""), -EBADMSG);
 	assert_null(get(f->root, "d/low"));
 	assert_string_equal(get(f->root, "d/high"), "2");
 	assert_null(get(f->root, "e/low"));

@@ -749,12 +749,46 @@ class Killed(Images):
         self.assertEqual(self.stored(), sorted([".lock", "names", *(t["id"].replace(":", "-") for t in listed)]))
 
 
+class Others(Images):
+    """Archives that other programs wrote, where they are installed: umoci makes layers, skopeo converts."""
+
+    def test_what_umoci_and_skopeo_write_is_what_umoci_unpacks(self):
+        if not ring.AS_ROOT or not all(map(shutil.which, ("umoci", "skopeo"))):
+            self.skipTest("umoci and skopeo are not installed")
+
+        def do(*argv):
+            subprocess.run(argv, check=True, cwd=self.inputs, capture_output=True)
+
+        do("umoci", "init", "--layout", "oci")
+        do("umoci", "new", "--image", "oci:1")
+        do("umoci", "unpack", "--image", "oci:1", "bundle")
+        root = os.path.join(self.inputs, "bundle", "rootfs")
+        for step in ("mkdir -p etc usr/bin srv/a/b srv/c; echo 1 > srv/a/x; echo 1 > srv/a/b/y; echo 1 > srv/c/z; "
+                     "ln -s usr/bin bin; cp /bin/busybox usr/bin; chmod 4755 usr/bin/busybox; ln usr/bin/busybox usr/bin/sh",
+                     "rm -r srv/a; mkdir srv/a; echo 2 > srv/a/new; echo 2 > srv/c/z; rm usr/bin/sh; ln -s busybox usr/bin/sh",
+                     "rm -r srv/c; echo 3 > srv/c; mkdir -p opt/deep/er; mv srv/a/new opt/deep/er/moved"):
+            subprocess.run(["sh", "-ec", step], check=True, cwd=root)
+            do("umoci", "repack", "--refresh-bundle", "--image", "oci:1", "bundle")
+        do("umoci", "unpack", "--image", "oci:1", "flat")
+        do("skopeo", "copy", "--insecure-policy", "oci:oci:1", "docker-archive:docker.tar:app:3")
+        do("skopeo", "copy", "--insecure-policy", "oci:oci:1", "oci-archive:oci.tar:app:4")
+        do("skopeo", "copy", "--insecure-policy", "--dest-compress-format", "zstd", "oci:oci:1", "oci:zstd:1")
+        self.imported(os.path.join(self.inputs, "flat", "rootfs"), "flat")
+        for name in ("oci", "docker.tar", "oci.tar", "zstd"):
+            self.imported(os.path.join(self.inputs, name), name)
+        trees = [json.loads(self.image("inspect", n, "--json").out)["content"]["tree"]
+                 for n in ("flat", "oci", "docker.tar", "oci.tar", "zstd")]
+        self.assertEqual(trees, trees[:1] * 5)
+
+
 def load_tests(loader, tests, pattern):
-    """In the long suite only the kills, and as many as RINGFENCE_KILLS says."""
+    """In the long suite only the kills, as many as RINGFENCE_KILLS says, and the others' archives."""
+    if "RINGFENCE_KILLS" not in os.environ:
+        return tests
     killed = type("KilledHere", (Killed, unittest.TestCase), {"mode": ring.modes()[-1]})
-    if "RINGFENCE_KILLS" in os.environ:
-        return unittest.TestSuite([killed("test_kills_at_random_moments")])
-    return tests
+    others = type("OthersHere", (Others, unittest.TestCase), {"mode": ring.modes()[0]})
+    return unittest.TestSuite([killed("test_kills_at_random_moments"),
+                               others("test_what_umoci_and_skopeo_write_is_what_umoci_unpacks")])
 
 
 if __name__ == "__main__":
