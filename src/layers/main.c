@@ -7,6 +7,7 @@
  *
  *   uid           rf-init's id of the sandbox (rootless: the user)
  *   capabilities  those over the sandbox's user namespace
+ *   system calls  those of profile.c: files, mounts, its socket; it starts no program and connects nowhere
  *   descriptors   3: socket to the supervisor
  *   reads         one request. Of the agent's: names, modes and contents that it copies, never interprets
  *   if compromised, an attacker can change the mounts and the files of this one sandbox
@@ -27,6 +28,7 @@
 
 #include "ipc/msg.h"
 #include "layers/layers.h"
+#include "layers/profile.h"
 #include "sandbox/layers.h"
 
 #define CONTROL_FD 3
@@ -115,6 +117,7 @@ copy(struct request *request)
 {
 	int64_t bytes = 0;
 	const char *to = json_get_str(request->body, "to", "");
+	(void)tree_remove(request->stack.scratch, to); /* what one of us left that was killed */
 	int r = tree_copy(request->stack.scratch, json_get_str(request->body, "from", ""), to,
 	    &bytes, &request->err);
 	if (r < 0) {
@@ -176,7 +179,9 @@ perform(struct request *request)
 	for (size_t i = 0; i < ARRAY_LEN(deeds); i++) {
 		if (strcmp(name, deeds[i].name) != 0)
 			continue;
-		int r = enter_groups(request);
+		int r = profile_enter(&request->err);
+		if (r == 0)
+			r = enter_groups(request);
 		if (r == 0)
 			r = stack_enter(
 			    &request->stack, json_get(request->body, "ids"), &request->err);

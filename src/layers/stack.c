@@ -160,6 +160,9 @@ make_directories(const struct stack *stack, const struct json *lowers, const cha
 {
 	const char *top = json_len(lowers) > 0 ? json_str(json_at(lowers, 0), "") : STACK_BASE;
 	struct stat st;
+	/* What one of us left that was killed. */
+	(void)tree_remove(stack->scratch, upper);
+	(void)tree_remove(stack->scratch, work);
 	if (stat(top, &st) < 0 || mkdirat(stack->scratch, work, 0700) < 0 ||
 	    mkdirat(stack->scratch, upper, 0700) < 0 ||
 	    fchownat(stack->scratch, upper, uid, gid, AT_SYMLINK_NOFOLLOW) < 0 ||
