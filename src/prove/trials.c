@@ -13,12 +13,14 @@ struct pending {
 	enum place place;
 	enum lock lock;
 	struct finding *finding;
+	bool again; /* the second time */
 };
 
 struct queue {
 	struct prove *p;
 	struct pending *items; /* owned */
 	struct trial *live[JOBS_MAX];
+	struct pending *of[JOBS_MAX]; /* what each of them tries */
 	size_t n, next, done, running;
 	int error;
 };
@@ -36,13 +38,25 @@ show_progress(const struct queue *q)
 	(void)fflush(stderr);
 }
 
+/* No answer says nothing about a lock, but something about a machine that is too busy: once more. */
+static void
+try_again(struct queue *q, const struct pending *item)
+{
+	if (item->finding->outcome != OUTCOME_BROKEN || item->again)
+		return;
+	q->items[q->n] = *item;
+	q->items[q->n++].again = true;
+}
+
 static void
 on_done(struct trial *trial, void *data)
 {
 	struct queue *q = data;
 	for (size_t i = 0; i < JOBS_MAX; i++)
-		if (q->live[i] == trial)
+		if (q->live[i] == trial) {
 			q->live[i] = NULL;
+			try_again(q, q->of[i]);
+		}
 	q->running--;
 	q->done++;
 	show_progress(q);
@@ -53,10 +67,11 @@ static void
 fill(struct queue *q)
 {
 	while (q->error == 0 && q->running < q->p->options.jobs && q->next < q->n) {
-		const struct pending *item = &q->items[q->next++];
+		struct pending *item = &q->items[q->next++];
 		size_t slot = 0;
 		while (q->live[slot] != NULL)
 			slot++;
+		q->of[slot] = item;
 		q->running++;
 		int r = trial_start(q->p, item->row, item->place, item->lock, (unsigned)q->next,
 		    item->finding, &q->live[slot], on_done, q);
@@ -129,7 +144,7 @@ trials_run(struct prove *p, struct error *err)
 	struct queue q = {.p = p};
 	int64_t begin = clock_monotonic_ns();
 	_cleanup_free_ struct pending *items =
-	    calloc(p->n_rows * (ATTACK_LOCKS_MAX + 2) + 1, sizeof(*items));
+	    calloc(2 * p->n_rows * (ATTACK_LOCKS_MAX + 2) + 1, sizeof(*items));
 	q.items = items;
 	if (items == NULL)
 		return error_set(err, ENOMEM, "no_memory", "out of memory");
