@@ -85,7 +85,7 @@ demo:
 # The units and the AppArmor profile name the prefix: another one than the build was made for is configured first.
 install: all
 ifeq ($(origin PREFIX),command line)
-	@$(MESON) configure --prefix=$(PREFIX) $(BUILD) && $(NINJA) -C $(BUILD) --quiet
+	@$(MESON) configure --prefix=$(PREFIX) $(BUILD) >/dev/null && $(NINJA) -C $(BUILD) --quiet >/dev/null
 endif
 	@$(MESON) install -C $(BUILD) --no-rebuild --quiet
 
