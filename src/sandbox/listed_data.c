@@ -21,11 +21,13 @@ enum need {
 };
 
 /* WHO is a pattern for the file's name. In PATH, %p is the prefix under which the program is installed
- * (/usr for /usr/bin/git) and %b its name without links (python3.11). What does not exist is left out. */
+ * (/usr for /usr/bin/git) and %b its name without links (python3.11). What does not exist is left out. A
+ * path must not be one that is somebody else's under another prefix: %p/lib alone would be /usr/lib. */
 static const struct {
 	const char *who;
 	enum need need;
 	const char *path;
+	const char *if_there; /* only where this exists; NULL: always */
 } needs[] = {
     {"libc.so.6", NEED_DATA, "/etc/ld.so.cache"},
     {"libc.so.6", NEED_DATA, "/usr/lib/locale"},
@@ -80,7 +82,8 @@ static const struct {
     {"node", NEED_CODE, "%p/lib/" LISTED_TRIPLET "/nodejs"},
     {"node", NEED_CODE, "%p/share/nodejs"},
     {"node", NEED_CODE, "%p/share/node_modules"},
-    {"java", NEED_CODE, "%p"},
+    {"java", NEED_CODE, "%p/lib", "%p/lib/jvm.cfg"},
+    {"java", NEED_DATA, "%p/conf", "%p/lib/jvm.cfg"},
     {"java", NEED_DATA, "/etc/java-11-openjdk"},
     {"java", NEED_DATA, "/etc/java-17-openjdk"},
     {"java", NEED_DATA, "/etc/java-21-openjdk"},
@@ -177,11 +180,15 @@ listed_add_data(struct listed_loader *loader, size_t of)
 {
 	struct listed_set *set = loader->set;
 	const char *name = strrchr(set->items[of].path, '/') + 1;
-	char path[LISTED_PATH_MAX], who[256];
+	char path[LISTED_PATH_MAX], sign[LISTED_PATH_MAX], who[256];
 	(void)snprintf(who, sizeof(who), "%s", name);
 	for (size_t i = 0; i < ARRAY_LEN(needs); i++) {
 		if (fnmatch(needs[i].who, who, 0) != 0 ||
 		    !fill_in(needs[i].path, set->items[of].path, path))
+			continue;
+		if (needs[i].if_there != NULL &&
+		    (!fill_in(needs[i].if_there, set->items[of].path, sign) ||
+			access(sign, F_OK) < 0))
 			continue;
 		int r = add_need(set, needs[i].need, path, of);
 		if (r < 0)
@@ -197,6 +204,8 @@ listed_hash_data(struct sha256 *hash)
 		sha256_update(hash, needs[i].who, strlen(needs[i].who) + 1);
 		sha256_update(hash, &needs[i].need, sizeof(needs[i].need));
 		sha256_update(hash, needs[i].path, strlen(needs[i].path) + 1);
+		const char *sign = needs[i].if_there != NULL ? needs[i].if_there : "";
+		sha256_update(hash, sign, strlen(sign) + 1);
 	}
 }
 

@@ -527,6 +527,24 @@ a_program_that_comes_among_libraries_is_noticed(void **state)
 	json_free(sources);
 }
 
+static void
+a_directory_that_only_looks_like_the_program_s_is_not_shown(void **state)
+{
+	struct fixture *f = *state;
+	char program[100], path[100];
+	if (f->dir[0] == 0)
+		skip();
+	run("cd $1 && mkdir bin lib conf && cp /usr/bin/env bin/java && echo x >lib/secret",
+	    f->dir);
+	(void)snprintf(program, sizeof(program), "%s/bin/java", f->dir);
+	(void)snprintf(path, sizeof(path), "%s/lib", f->dir);
+	_cleanup_json_ struct json *before = view_of(f, program, NULL, NULL);
+	assert_null(bind_of(before, path));
+	run("cd $1 && echo x >lib/jvm.cfg; touch bin/java", f->dir);
+	_cleanup_json_ struct json *after = view_of(f, program, NULL, NULL);
+	assert_non_null(bind_of(after, path));
+}
+
 /* ---- without memory ---- */
 
 static void
@@ -581,6 +599,7 @@ main(void)
 	    TEST(data_without_libraries_is_bound_without_execution),
 	    TEST(programs_among_libraries_are_covered_unless_they_are_listed),
 	    TEST(a_program_that_comes_among_libraries_is_noticed),
+	    TEST(a_directory_that_only_looks_like_the_program_s_is_not_shown),
 	    TEST(without_memory_there_is_an_error_or_the_whole_view),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
