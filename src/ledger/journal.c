@@ -11,6 +11,7 @@
 #include <time.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -23,6 +24,7 @@
 #define LOCK_WAIT_MS 2500
 #define LOCK_PAUSE_MS 20
 #define BATCH_BYTES_MAX (32u * 1024 * 1024)
+#define ROOM_FOR_MORE (32 * 1024) /* what a run records from its decision to its end, and some */
 #define RESERVE_STEP (256 * 1024) /* bytes reserved ahead at a time */
 #define RESERVE_LOW (64 * 1024)   /* reserve more when less than this is left */
 #define LAST_WORDS_MAX 4096       /* bytes of the record that says why the ledger failed */
@@ -310,6 +312,18 @@ tell_written(struct journal *j)
 			    j->hashes.data + at);
 }
 
+/* What is acknowledged has consequences that are recorded too: on a disk where those would not fit any more,
+ * nothing is. Reserved room counts; without it the file system is asked, which is cheap. */
+static int
+check_room(const struct journal *j)
+{
+	struct statfs fs;
+	int64_t need = (int64_t)j->batch.len + ROOM_FOR_MORE;
+	if (j->reserved - j->end >= need || fstatfs(j->fd, &fs) < 0 || fs.f_blocks == 0)
+		return 0; /* or a write will tell */
+	return (int64_t)fs.f_bavail * (int64_t)fs.f_bsize < need ? -ENOSPC : 0;
+}
+
 int
 journal_write(struct journal *j, struct error *err)
 {
@@ -317,8 +331,8 @@ journal_write(struct journal *j, struct error *err)
 		return j->failed;
 	if (j->batch.len == 0)
 		return 0;
-	int r = 0;
-	if (j->end > 0 && j->end + (int64_t)j->batch.len > (int64_t)SEGMENT_BYTES_MAX)
+	int r = check_room(j);
+	if (r == 0 && j->end > 0 && j->end + (int64_t)j->batch.len > (int64_t)SEGMENT_BYTES_MAX)
 		r = rotate(j);
 	if (r == 0)
 		r = files_write_all(j->fd, j->batch.data, j->batch.len);

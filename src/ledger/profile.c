@@ -21,6 +21,7 @@ static const int syscalls[] = {
     SYS_getdents64,
     SYS_ftruncate,
     SYS_fallocate,
+    SYS_fstatfs,
     SYS_fdatasync,
     SYS_fsync,
     SYS_flock,
