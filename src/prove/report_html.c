@@ -267,8 +267,9 @@ add_head(struct buf *out, const struct prove *p)
 	add_text(out, host.nodename);
 	(void)buf_addf(out, ", Linux %s, as %s, %.10s %.5s UTC</p>\n", host.release,
 	    p->root ? "root" : "an ordinary user", now, now + 11);
-	(void)buf_addf(
-	    out, "<h1>%u of %u attacks held</h1>\n", counts[VERDICT_ENFORCED], sum->controlled);
+	(void)buf_addf(out, "<h1 class=\"%s\">%u of %u attacks held</h1>\n",
+	    verdict_exit_code(sum) == 0 ? "held" : "bad", counts[VERDICT_ENFORCED],
+	    sum->controlled);
 	(void)buf_add_str(out,
 	    "<p>Each attack ran on this machine without any lock, where it had to succeed; with "
 	    "each of its "

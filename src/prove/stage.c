@@ -163,6 +163,21 @@ start_supervisor(struct prove *p, struct error *err)
 	return 0;
 }
 
+/* The first line of the file LOG, as the reason. */
+static int
+explain(const struct prove *p, const char *log, struct error *err)
+{
+	char path[120], text[400];
+	(void)snprintf(path, sizeof(path), "%s/%s", p->base, log);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+	text[n < 0 ? 0 : n] = 0;
+	(void)error_set(err, EIO, "prove_failed", "there is no sandbox to be proved here: %.*s",
+	    (int)strcspn(text, "\n"), text);
+	error_remedy(err, "`ringfence doctor` says what this host lacks");
+	return -EIO;
+}
+
 /* Until it listens, or has ended. */
 static int
 await_supervisor(struct prove *p, struct error *err)
@@ -179,15 +194,37 @@ await_supervisor(struct prove *p, struct error *err)
 		if (poll(&ended, 1, 5) != 0)
 			break;
 	}
-	char log[120], text[400];
-	(void)snprintf(log, sizeof(log), "%s/supervisor.log", p->base);
-	_cleanup_close_ int fd = open(log, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
-	text[n < 0 ? 0 : n] = 0;
-	(void)error_set(err, EIO, "prove_failed",
-	    "the sandbox to be proved does not start here: %.*s", (int)strcspn(text, "\n"), text);
-	error_remedy(err, "`ringfence doctor` says what this host lacks");
-	return -EIO;
+	return explain(p, "supervisor.log", err);
+}
+
+/* One run that does nothing: if there is no sandbox, that is said once, and not of every attack. */
+static int
+try_sandbox(struct prove *p, struct error *err)
+{
+	char policy[120], state[120], config[120], log[120];
+	const char *const argv[] = {
+	    "ringfence", "run", "--policy", policy, "--", "/bin/true", NULL};
+	const char *const env[] = {state, config, "PATH=/usr/bin:/bin", NULL};
+	(void)snprintf(policy, sizeof(policy), "%s/prove.yaml", p->base);
+	(void)snprintf(state, sizeof(state), "RINGFENCE_STATE=%s", p->state);
+	(void)snprintf(config, sizeof(config), "RINGFENCE_CONFIG=%s/config.yaml", p->base);
+	(void)snprintf(log, sizeof(log), "%s/run.log", p->base);
+	_cleanup_close_ int log_fd = open(log, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	int fds[] = {-1, log_fd, log_fd}, pidfd, status = 0;
+	pid_t pid;
+	struct process_spec spec = {.program_fd = p->cli_fd,
+	    .argv = argv,
+	    .envp = env,
+	    .fds = fds,
+	    .n_fds = 3,
+	    .die_with_parent = true,
+	    .unblock_signals = true};
+	int r = process_start(&spec, &pid, &pidfd);
+	if (r < 0)
+		return error_set_errno(err, -r, "prove_failed", "cannot start ringfence");
+	(void)process_reap(pidfd, true, &status);
+	(void)close(pidfd);
+	return status == 0 ? 0 : explain(p, "run.log", err);
 }
 
 int
@@ -209,7 +246,9 @@ stage_set(struct prove *p, struct error *err)
 		r = make_view(p, err);
 	if (r == 0)
 		r = start_supervisor(p, err);
-	return r < 0 ? r : await_supervisor(p, err);
+	if (r == 0)
+		r = await_supervisor(p, err);
+	return r < 0 ? r : try_sandbox(p, err);
 }
 
 void

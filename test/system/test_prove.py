@@ -244,6 +244,17 @@ class Honesty(unittest.TestCase):
                 self.assertEqual({row["verdict"] for row in report["rows"]}, {"breached"})
                 self.assertFalse(report["summary"]["proved"])
 
+    def test_where_there_is_no_sandbox_nothing_is_proved(self):
+        with tempfile.TemporaryDirectory() as directory:
+            os.chmod(directory, 0o755)
+            for name in os.listdir(BIN):
+                shutil.copy2(os.path.join(BIN, name), directory)
+            shutil.copy2("/bin/false", os.path.join(directory, "ringfence"))
+            for mode in modes():
+                r = prove(mode, *only(["io_uring"]), directory=directory)
+                self.assertEqual((r.returncode, r.stdout), (125, b""))
+                self.assertIn(b"no sandbox to be proved", r.stderr)
+
     def test_no_program_of_the_product_can_leave_a_lock_out(self):
         """rf-prove-init puts locks on one by one; only rf-prove knows it, and rf-init has no such choice."""
         for name in os.listdir(BIN):
