@@ -261,6 +261,19 @@ class Checkpoints:
         self.assertEqual(self.sh(box, "cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -c 'sleep [0-9]' || true"), "0\n")
         self.assertEqual(json.loads(self.sandbox("inspect", box, "--json"))["commands"], [])
 
+    def test_a_command_that_comes_meanwhile_waits_for_the_state(self):
+        box = self.create(fill=LOWER)
+        self.sh(box, "echo kept > which")
+        self.make(box, "kept")
+        for n in range(5):
+            self.sandbox("exec", box, "--detach", "--", "sh", "-c", "trap '' TERM; while :; do echo lost > which; done")
+            talk = self.talk()
+            serial = talk.send(SESSION_CHECKPOINT, {"sandbox": box, "do": "rollback", "name": "kept"})
+            self.assertEqual(self.sh(box, "cat which"), "kept\n")
+            talk.expect(SESSION_CHECKPOINTS, serial)
+            talk.send(SESSION_CHECKPOINT, {"sandbox": box, "do": "make"})
+            self.assertEqual(self.sh(box, "cat which"), "kept\n")
+
     def test_paused_it_can_be_kept_and_stays_paused(self):
         box = self.create(fill=LOWER)
         self.sandbox("exec", box, "--detach", "--", "sh", "-c", "while :; do echo x >> log; done")
