@@ -1,5 +1,5 @@
 /* A `ringfence` that holds nothing, for test_prove.py: `run … -- PROGRAM ARGUMENT…` executes the program of that
- * name beside itself, without a sandbox. A proof of it must fail. */
+ * name beside itself, or of that path, without a sandbox. A proof of it must fail. */
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +18,7 @@ main(int argc, char **argv)
 		path[n] = 0;
 		(void)snprintf(strrchr(path, '/'), 100, "%s", name);
 		(void)execv(path, argv + i + 1);
+		(void)execv(argv[i + 1], argv + i + 1);
 		return 127;
 	}
 	return 2;
