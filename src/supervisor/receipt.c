@@ -224,10 +224,16 @@ receipt_make(const struct sandbox *sandbox, const struct json *config, const str
 	return receipt;
 }
 
+struct json *
+receipt_mounts(const struct sandbox *sandbox)
+{
+	return mountlist_read(sandbox->proc_fd);
+}
+
 void
 receipt_add_mounts(struct json *receipt, const struct sandbox *sandbox)
 {
-	(void)json_set(receipt, "mounts", mountlist_read(sandbox->proc_fd));
+	(void)json_set(receipt, "mounts", receipt_mounts(sandbox));
 }
 
 void

@@ -202,18 +202,20 @@ record_receipt(struct run *run)
 	json_free(record);
 }
 
-/* What is mounted goes into a record of its own where reading it would keep the command waiting: the arbiter
- * and the ledger are at work meanwhile. A sandbox that waited has it in its receipt. */
+/* What is mounted is a record of its own behind the receipt, which somebody waits for; it is read, where a
+ * sandbox that waited does not have it, while the arbiter and the ledger are at work. MOUNTS is taken. */
 static void
-record_mounts(struct run *run)
+record_mounts(struct run *run, struct json *mounts)
 {
-	if (json_get(run->receipt, "mounts") != NULL)
-		return;
-	receipt_add_mounts(run->receipt, run->sandbox);
+	if (mounts == NULL)
+		mounts = receipt_mounts(run->sandbox);
 	struct json *data = json_new_object();
 	(void)json_set_str(data, "sandbox", run->sandbox_id);
-	(void)json_set(data, "mounts", json_copy(json_get(run->receipt, "mounts")));
-	(void)conn_send_take(run->s->ledger.conn, MSG_APPEND, 0, record_of(run, "mounts", data));
+	(void)json_set(data, "mounts", mounts); /* lent, too */
+	struct json *record = record_of(run, "mounts", data);
+	(void)conn_send(run->s->ledger.conn, MSG_APPEND, 0, record, NULL, 0);
+	(void)json_set(run->receipt, "mounts", json_detach(data, "mounts"));
+	json_free(record);
 }
 
 static void
@@ -239,9 +241,10 @@ run_ready(struct run *run)
 	if (!run->claimed)
 		claim(run);
 	if (run->session == NULL) {
+		struct json *mounts = json_detach(run->receipt, "mounts");
 		record_receipt(run);
 		run_mark(run, "receipt", clock_monotonic_ns());
-		record_mounts(run);
+		record_mounts(run, mounts);
 	}
 	if (run->claimed && run->receipt_serial == 0)
 		run_go(run);

@@ -136,7 +136,9 @@ void commit_end_all(struct supervisor *s, const char *code, const char *why);
 /* The receipt of SANDBOX from what rf-init reported and what control groups show; owned. */
 struct json *receipt_make(const struct sandbox *sandbox, const struct json *config,
     const struct json *evidence, const char *task);
-/* Adds what is mounted in it, as the kernel lists it: some 60 µs, so where nobody waits. */
+/* What is mounted in it, as the kernel lists it; owned. Some 60 µs, so where nobody waits. */
+struct json *receipt_mounts(const struct sandbox *sandbox);
+/* Adds that to its receipt. */
 void receipt_add_mounts(struct json *receipt, const struct sandbox *sandbox);
 /* Puts the ids into a receipt that was made before they were known. */
 void receipt_name(struct json *receipt, const char *sandbox, const char *task);
