@@ -3,10 +3,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "prove/tree.h"
 
@@ -67,10 +69,35 @@ hold(const struct prove *p)
 	return 0;
 }
 
+/* Programs must run in both, and one must not be the other. */
+static int
+check(struct error *err)
+{
+	static const char *const places[] = {BASE_IN, TMP_IN};
+	struct statvfs fs;
+	char real[PATH_MAX];
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+		if (statvfs(places[i], &fs) == 0 && (fs.f_flag & ST_NOEXEC) == 0)
+			continue;
+		(void)error_set(err, EACCES, "prove_failed",
+		    "attacks cannot run: %s is mounted noexec, or not there", places[i]);
+		error_remedy(err, "for the time of the proof: mount -o remount,exec %s", places[i]);
+		return -EACCES;
+	}
+	if (realpath(BASE_IN, real) == NULL || strcmp(real, TMP_IN) == 0 ||
+	    strncmp(real, TMP_IN "/", strlen(TMP_IN "/")) == 0)
+		return error_set(err, EINVAL, "prove_failed",
+		    BASE_IN " is a link into " TMP_IN
+			    ": what attacks aim at would lie where Landlock lets them write");
+	return 0;
+}
+
 int
 place_make(struct prove *p, struct error *err)
 {
-	int r = 0;
+	int r = check(err);
+	if (r < 0)
+		return r;
 	sweep();
 	(void)snprintf(p->base, sizeof(p->base), "%s/" NAME "XXXXXX", BASE_IN);
 	(void)snprintf(p->tmp, sizeof(p->tmp), "%s/" NAME "XXXXXX", TMP_IN);
