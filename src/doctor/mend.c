@@ -106,6 +106,14 @@ mend_seccomp(struct finding *f)
 void
 mend_overlay(struct finding *f)
 {
+	if (f->state == STATE_WEAKER) {
+		finding_fix(f,
+		    "Linux 6.6 or later (tmpfs then keeps user attributes). Until then, programs "
+		    "that "
+		    "remove directories of the workspace: --workspace COPY:direct, on a copy of "
+		    "yours");
+		return;
+	}
 	finding_fix(f,
 	    "modprobe overlay (as root); overlays in user namespaces need Linux 5.11 or later. "
 	    "Without them: --workspace DIR:direct, or none");

@@ -177,6 +177,17 @@ probe_proc_inside(void)
 	return STATE_OK;
 }
 
+/* Removes a directory that lies in the lower layer with a file in it, and makes it again: that it is another
+ * now is noted in an attribute, which not every file system keeps. */
+static int
+replace_directory(void)
+{
+	return unlink(SPOT "/both/directory/file") < 0 || rmdir(SPOT "/both/directory") < 0 ||
+		mkdir(SPOT "/both/directory", 0700) < 0
+	    ? -1
+	    : 0;
+}
+
 static int
 probe_overlay(void)
 {
@@ -186,7 +197,9 @@ probe_overlay(void)
 	if (r != STATE_OK)
 		return r;
 	if (mkdir(SPOT "/lower", 0700) < 0 || mkdir(SPOT "/upper", 0700) < 0 ||
-	    mkdir(SPOT "/work", 0700) < 0 || mkdir(SPOT "/both", 0700) < 0)
+	    mkdir(SPOT "/work", 0700) < 0 || mkdir(SPOT "/both", 0700) < 0 ||
+	    mkdir(SPOT "/lower/directory", 0700) < 0 ||
+	    mknod(SPOT "/lower/directory/file", S_IFREG | 0600, 0) < 0)
 		return failed("making directories");
 	if (mount("overlay", SPOT "/both", "overlay", MS_NOSUID | MS_NODEV,
 		"userxattr,lowerdir=" SPOT "/lower,upperdir=" SPOT "/upper,workdir=" SPOT
@@ -195,6 +208,13 @@ probe_overlay(void)
 	_cleanup_close_ int fd = open(SPOT "/both/file", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return failed("writing into the overlay");
+	if (replace_directory() < 0) {
+		(void)printf(
+		    "mounted in a user namespace: staged workspaces work, but a directory of "
+		    "yours cannot be removed in them (%s)\n",
+		    strerror(errno));
+		return STATE_WEAKER;
+	}
 	(void)printf("mounted in a user namespace: staged workspaces work\n");
 	return STATE_OK;
 }
