@@ -147,6 +147,8 @@ enum lock {
 /* Landlock holds it by a scope, which kernels before Linux 6.12 (ABI 6) do not have: that lock is then not to
  * be had here. */
 #define NEEDS_SCOPE (1u << 13)
+/* Measures its part of the machine: nothing else of the proof runs beside it. */
+#define NEEDS_QUIET (1u << 14)
 /* Standard input stays open and silent until the end; else it is /dev/null. */
 #define NEEDS_STDIN (1u << 10)
 /* End what was started (SIGKILL to it alone) when it says "ready"; then wait for the end of its output. */

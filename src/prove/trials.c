@@ -63,12 +63,25 @@ on_done(struct trial *trial, void *data)
 	fill(q);
 }
 
+/* An attack that measures the machine waits until it is alone, and lets nothing in beside it. */
+static bool
+may_start(const struct queue *q, const struct pending *item)
+{
+	bool quiet = (item->row->attack->needs & NEEDS_QUIET) != 0;
+	for (size_t i = 0; i < JOBS_MAX && !quiet; i++)
+		quiet = q->live[i] != NULL && (q->of[i]->row->attack->needs & NEEDS_QUIET) != 0;
+	return !quiet || q->running == 0;
+}
+
 static void
 fill(struct queue *q)
 {
 	while (q->error == 0 && q->running < q->p->options.jobs && q->next < q->n) {
-		struct pending *item = &q->items[q->next++];
+		struct pending *item = &q->items[q->next];
 		size_t slot = 0;
+		if (!may_start(q, item))
+			break;
+		q->next++;
 		while (q->live[slot] != NULL)
 			slot++;
 		q->of[slot] = item;
@@ -112,16 +125,19 @@ add_row(struct queue *q, struct row *row)
 	add(q, row, PLACE_SANDBOX, LOCK_NONE, &row->all);
 }
 
-/* Those that wait for clocks first: the others run beside them. */
+/* Those that wait for clocks first, so that the others run beside them; those that must be alone last. */
 static void
 add_all(struct queue *q)
 {
-	for (size_t i = 0; i < q->p->n_rows; i++)
-		if ((q->p->rows[i].attack->needs & NEEDS_BOUNDS) != 0)
-			add_row(q, &q->p->rows[i]);
-	for (size_t i = 0; i < q->p->n_rows; i++)
-		if ((q->p->rows[i].attack->needs & NEEDS_BOUNDS) == 0)
-			add_row(q, &q->p->rows[i]);
+	for (int turn = 0; turn < 3; turn++)
+		for (size_t i = 0; i < q->p->n_rows; i++) {
+			unsigned needs = q->p->rows[i].attack->needs;
+			int its = (needs & NEEDS_QUIET) != 0 ? 2
+			    : (needs & NEEDS_BOUNDS) != 0    ? 0
+							     : 1;
+			if (its == turn)
+				add_row(q, &q->p->rows[i]);
+		}
 }
 
 static int
