@@ -194,14 +194,13 @@ every_state_stays_what_it_was_whatever_is_done(void **state)
 	for (uint32_t round = 1; round <= 200; round++) {
 		struct model m;
 		uint32_t seed = round;
-		bool full = false;
 		model_init(&m);
 		for (int step = 0; step < 300; step++) {
 			uint32_t what = next_random(&seed) % 16, which = next_random(&seed);
 			if (what < 8)
 				m.disk.value[m.disk.chain[0]][which % KEYS] = step;
 			else if (what < 13)
-				full |= !make(&m, which % 3 == 0);
+				(void)make(&m, which % 3 == 0);
 			else if (m.n > 0 && what == 13 && which % 2 == 0)
 				go_back(&m, which / 2 % m.n);
 			else if (m.n > 0 && what > 13)
