@@ -37,7 +37,7 @@ struct model {
 static int
 number_of(const char *name)
 {
-	return strcmp(name, "upper") == 0 ? 0 : atoi(name);
+	return strcmp(name, "upper") == 0 ? 0 : (int)strtol(name, NULL, 10);
 }
 
 static void
