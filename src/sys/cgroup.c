@@ -424,14 +424,24 @@ is_owner(long pid)
 }
 
 /* "ringfence-PID-N": left behind if PID runs no more. */
+/* The owner that was asked for last: a daemon has hundreds of groups, and they lie together. */
+struct asked {
+	long pid;
+	bool owner;
+};
+
 static bool
-is_left_behind(const char *name)
+is_left_behind(const char *name, struct asked *last)
 {
 	if (strncmp(name, PREFIX, strlen(PREFIX)) != 0)
 		return false;
 	char *end;
 	long pid = strtol(name + strlen(PREFIX), &end, 10);
-	return pid > 0 && *end == '-' && pid != getpid() && !is_owner(pid);
+	if (pid <= 0 || *end != '-' || pid == getpid())
+		return false;
+	if (pid != last->pid)
+		*last = (struct asked){pid, is_owner(pid)};
+	return !last->owner;
 }
 
 int
@@ -446,8 +456,9 @@ cgroup_sweep(struct cgroup_host *host)
 		if (dir == NULL)
 			continue;
 		struct dirent *entry;
+		struct asked last = {0};
 		while ((entry = readdir(dir)) != NULL)
-			if (is_left_behind(entry->d_name) &&
+			if (is_left_behind(entry->d_name, &last) &&
 			    unlinkat(host->base_fds[h], entry->d_name, AT_REMOVEDIR) == 0)
 				swept++;
 		(void)closedir(dir);
