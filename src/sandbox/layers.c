@@ -312,10 +312,12 @@ layers_ask_rollback(const struct layers *layers, const char *name)
 	char text[16];
 	if (kept < 0)
 		return NULL;
-	const struct state *target = kept > 0 ? &layers->states[kept - 1] : NULL;
 	struct json *request = new_request("replace"), *remove = json_new_array();
-	(void)json_set(request, "lowers",
-	    target != NULL ? names_of(target->ids, target->n) : json_new_array());
+	if (kept == 0)
+		(void)json_set(request, "lowers", json_new_array());
+	else
+		(void)json_set(request, "lowers",
+		    names_of(layers->states[kept - 1].ids, layers->states[kept - 1].n));
 	(void)json_set_str(request, "upper", layer_name(free_id(layers), text));
 	(void)json_set_bool(request, "lazy", true);
 	for (int id = FIRST; id < IDS_MAX; id++)
