@@ -2,7 +2,7 @@
  *
  * PROVE_ORDER →    {"locks":["seccomp",…]: exactly what is put on, and nothing else; none is a control,
  *                   "program","argv":[],"env":[],
- *                   "ids":{"uid","gid"}?: what the command becomes (user-ns, other-uid),
+ *                   "ids":{"uid","gid","change"}?: what the attack becomes (user-ns, other-uid, rlimits),
  *                   "mounts": whether the mount namespace is its own, "proc": whether it needs a /proc of its own,
  *                   "cgroup_ns": whether it needs a cgroup namespace of its own,
  *                   "dir"?: where a tmpfs of "scratch":{"bytes","inodes"} is mounted for the attack,
@@ -12,10 +12,10 @@
  *                   "cgroups": how many}
  *                  fds: filter, control group entries…
  * PROVE_RUNNING ←  {"engaged":{"seccomp","no_new_privs","capabilities","uid"}}: read from the kernel after the
- *                  locks; the command is executed next
+ *                  locks; the attack is executed next
  * PROVE_FAILED ←   {"error":{…}}: the lock cannot be had here
  *
- * rf-prove-init then waits for the command and ends as it did. */
+ * rf-prove-init then waits for the attack and ends as it did. */
 #pragma once
 
 enum prove_msg { PROVE_ORDER = 220, PROVE_RUNNING, PROVE_FAILED };

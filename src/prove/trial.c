@@ -349,7 +349,7 @@ step_ending(struct trial *t)
 {
 	const struct actor *const actors[] = {&t->outside, &t->neighbour, &t->actor, &t->checker};
 	for (size_t i = 0; i < ARRAY_LEN(actors); i++)
-		if (actors[i]->pidfd >= 0 && !actors[i]->exited)
+		if (actors[i]->watch_pid != NULL) /* until it has ended, if it ever began */
 			return;
 	loop_defer(t->p->loop, &t->farewell);
 }
