@@ -24,18 +24,21 @@
 #define BYTES_PER_INODE 4096
 #define BACKSTOP_PROCESSES 8
 
-enum { FILTER_COMMAND, FILTER_LISTED, FILTER_INIT, FILTERS };
-
 struct filter {
 	unsigned at, len; /* instructions */
 	char hash[SHA256_HEX];
 };
 
+/* The two seccomp programs of a sandbox. */
+struct filters {
+	int fd; /* sealed memfd: the command's, then rf-init's; -1 until they are needed */
+	struct filter command, init;
+};
+
 struct sandbox_host {
 	bool rootless;
-	int init_fd;   /* rf-init, O_PATH */
-	int filter_fd; /* sealed memfd: the seccomp programs, one after the other */
-	struct filter filters[FILTERS];
+	int init_fd;                /* rf-init, O_PATH */
+	struct filters any, listed; /* by the policy's `executables` */
 	struct cgroup_host *cgroups;
 	struct views *views;
 	int state_fd; /* borrowed */
@@ -44,41 +47,42 @@ struct sandbox_host {
 /* ---- what all share ---- */
 
 static int
-write_filter(struct sandbox_host *host, int which, const struct seccomp_program *program)
+write_filter(int fd, int (*compile)(struct seccomp_program *, struct error *), struct filter *ret,
+    struct error *err)
 {
-	struct filter *filter = &host->filters[which];
-	size_t size = program->len * sizeof(program->code[0]);
-	off_t end = lseek(host->filter_fd, 0, SEEK_END);
-	filter->at = (unsigned)((size_t)end / sizeof(program->code[0]));
-	filter->len = program->len;
-	(void)snprintf(filter->hash, sizeof(filter->hash), "%s", program->hash);
-	return write(host->filter_fd, program->code, size) == (ssize_t)size ? 0 : -EIO;
+	struct seccomp_program program = {0};
+	int r = compile(&program, err);
+	off_t end = lseek(fd, 0, SEEK_END);
+	size_t size = program.len * sizeof(program.code[0]);
+	if (r == 0 && (end < 0 || write(fd, program.code, size) != (ssize_t)size))
+		r = -EIO;
+	if (r == 0) {
+		ret->at = (unsigned)((size_t)end / sizeof(program.code[0]));
+		ret->len = program.len;
+		(void)snprintf(ret->hash, sizeof(ret->hash), "%s", program.hash);
+	}
+	seccomp_program_done(&program);
+	return r;
 }
 
 /* Compiled once, sealed, and read by every rf-init. */
 static int
-seal_filters(struct sandbox_host *host, struct error *err)
+seal_filters(struct filters *filters, int (*command)(struct seccomp_program *, struct error *),
+    struct error *err)
 {
-	static int (*const compile[FILTERS])(struct seccomp_program *, struct error *) = {
-	    [FILTER_COMMAND] = filter_command,
-	    [FILTER_LISTED] = filter_command_listed,
-	    [FILTER_INIT] = filter_init};
-	host->filter_fd =
+	_cleanup_close_ int fd =
 	    (int)syscall(SYS_memfd_create, "filters", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	int r = host->filter_fd < 0 ? -errno : 0;
-	for (int i = 0; i < FILTERS && r == 0; i++) {
-		struct seccomp_program program = {0};
-		r = compile[i](&program, err);
-		if (r == 0)
-			r = write_filter(host, i, &program);
-		seccomp_program_done(&program);
-	}
+	int r = fd < 0 ? -errno : write_filter(fd, command, &filters->command, err);
+	if (r == 0)
+		r = write_filter(fd, filter_init, &filters->init, err);
 	if (r == 0 &&
-	    fcntl(host->filter_fd, F_ADD_SEALS,
-		F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
 		r = -errno;
-	return r < 0 ? error_set_errno(err, -r, "sandbox_failed", "cannot seal the seccomp filters")
-		     : 0;
+	if (r < 0)
+		return error_set_errno(
+		    err, -r, "sandbox_failed", "cannot seal the seccomp filters");
+	filters->fd = TAKE_FD(fd);
+	return 0;
 }
 
 int
@@ -90,13 +94,13 @@ sandbox_host_new(const char *init_path, const char *state, int state_fd, struct 
 		return error_set(err, ENOMEM, "no_memory", "out of memory");
 	host->rootless = geteuid() != 0;
 	host->state_fd = state_fd;
-	host->filter_fd = -1;
+	host->any.fd = host->listed.fd = -1;
 	host->init_fd = open(init_path, O_PATH | O_CLOEXEC);
 	int r = 0;
 	if (host->init_fd < 0)
 		r = error_set_errno(err, errno, "not_installed", "cannot open %s", init_path);
 	if (r == 0)
-		r = seal_filters(host, err);
+		r = seal_filters(&host->any, filter_command, err);
 	if (r == 0 && (host->cgroups = cgroup_host_new()) == NULL)
 		r = error_set(err, ENOMEM, "no_memory", "out of memory");
 	if (r == 0)
@@ -116,8 +120,10 @@ sandbox_host_free(struct sandbox_host *host)
 		return NULL;
 	if (host->init_fd >= 0)
 		(void)close(host->init_fd);
-	if (host->filter_fd >= 0)
-		(void)close(host->filter_fd);
+	if (host->any.fd >= 0)
+		(void)close(host->any.fd);
+	if (host->listed.fd >= 0)
+		(void)close(host->listed.fd);
 	cgroup_host_free(host->cgroups);
 	views_free(host->views);
 	free(host);
@@ -136,17 +142,16 @@ sandbox_host_rootless(const struct sandbox_host *host)
 	return host->rootless;
 }
 
-static int
-command_filter(const struct json *config)
+static bool
+is_listed(const struct json *config)
 {
-	return strcmp(json_get_str(config, "executables", "any"), "listed") == 0 ? FILTER_LISTED
-										 : FILTER_COMMAND;
+	return strcmp(json_get_str(config, "executables", "any"), "listed") == 0;
 }
 
 const char *
 sandbox_host_filter_hash(const struct sandbox_host *host, const struct json *config)
 {
-	return host->filters[command_filter(config)].hash;
+	return is_listed(config) ? host->listed.command.hash : host->any.command.hash;
 }
 
 int
@@ -388,12 +393,13 @@ make_plan(const struct sandbox *sandbox, const struct sandbox_shape *shape, unsi
     bool workspace_mount)
 {
 	const struct json *limits = json_get(shape->config, "limits");
-	const struct filter *filters = sandbox->host->filters;
+	const struct sandbox_host *host = sandbox->host;
+	const struct filters *filters = is_listed(shape->config) ? &host->listed : &host->any;
 	struct json *plan = json_new_object();
 	struct json *scratch = json_new_object(), *fds = json_new_object(),
 		    *loaded = json_new_object();
-	(void)json_set(loaded, "command", where(&filters[command_filter(shape->config)]));
-	(void)json_set(loaded, "init", where(&filters[FILTER_INIT]));
+	(void)json_set(loaded, "command", where(&filters->command));
+	(void)json_set(loaded, "init", where(&filters->init));
 	int64_t bytes = json_get_int(limits, "disk_bytes", SCRATCH_DEFAULT);
 	(void)json_set_int(scratch, "bytes", bytes);
 	(void)json_set_int(scratch, "inodes", MAX(bytes / BYTES_PER_INODE, 1024));
@@ -433,7 +439,13 @@ sandbox_send_plan(struct sandbox *sandbox, const struct sandbox_shape *shape, st
 	int r = take_group(sandbox, json_get(shape->config, "limits"), err);
 	if (r < 0)
 		return r;
-	int fds[MSG_FDS_MAX] = {sandbox->host->filter_fd};
+	struct filters *filters =
+	    is_listed(shape->config) ? &sandbox->host->listed : &sandbox->host->any;
+	if (filters->fd < 0) /* only a policy that lists needs the second */
+		r = seal_filters(filters, filter_command_listed, err);
+	if (r < 0)
+		return r;
+	int fds[MSG_FDS_MAX] = {filters->fd};
 	unsigned n = 1, groups = 0;
 	if (sandbox->group != NULL) {
 		const int *entries;
