@@ -20,7 +20,8 @@
 #include "supervisor/run.h"
 
 #define LOOK_MS 1
-#define PATIENCE_MS 10000
+#define STOP_MS 3000
+#define END_MS 10000
 #define REST_MS 50 /* what is about to end, of itself */
 
 enum what { MAKE, LIST, DROP, ROLLBACK, VIEW };
@@ -206,7 +207,7 @@ on_stopping(struct timer *timer, void *data)
 		copy(job);
 		return;
 	}
-	bool late = clock_monotonic_ns() - job->began_ns > PATIENCE_MS * 1000000LL;
+	bool late = clock_monotonic_ns() - job->began_ns > STOP_MS * 1000000LL;
 	if (!late && loop_timer(job->session->s->loop, LOOK_MS, on_stopping, job, &job->look) == 0)
 		return;
 	(void)error_set(&err, EAGAIN, "does_not_stop",
@@ -301,7 +302,7 @@ on_ending(struct timer *timer, void *data)
 		    on_restored);
 		return;
 	}
-	bool late = clock_monotonic_ns() - job->began_ns > PATIENCE_MS * 1000000LL;
+	bool late = clock_monotonic_ns() - job->began_ns > END_MS * 1000000LL;
 	if (!late && session_signal_all(job->session, SIGKILL) &&
 	    loop_timer(job->session->s->loop, LOOK_MS, on_ending, job, &job->look) == 0)
 		return;

@@ -443,6 +443,27 @@ class Checkpoints:
         self.assertEqual(self.sh(box, "chmod 700 closed; cat closed/f; test deep/hard -ef hard && echo linked"),
                          "x\nlinked\n")
 
+    @unittest.skipUnless(os.uname().machine == "x86_64", "the number of vfork")
+    def test_a_process_that_cannot_be_stopped_makes_no_checkpoint_and_no_harm(self):
+        """The parent in vfork stands in the kernel, in no state that a signal could stop, until its child executes."""
+        box = self.create(fill=LOWER)
+        self.make(box, "good")
+        self.sandbox("exec", box, "--detach", "--", "/usr/bin/python3", "-c", textwrap.dedent("""
+            import ctypes, os, signal
+            libc = ctypes.CDLL(None)
+            child = libc.syscall(58)  # vfork
+            if child == 0:
+                open("/tmp/here", "w")
+                while True:
+                    signal.pause()
+        """))
+        wait_until(lambda: self.sh(box, "test -e /tmp/here && echo x || true"), "it waits")
+        self.sandbox("checkpoint", box, "make", "bad", code=1)
+        self.assertIn("does not stop", self.stderr)
+        self.assertEqual([c["name"] for c in self.list(box)], ["good"])
+        self.sandbox("rollback", box, "good")
+        self.assertEqual(self.changes(box), {})
+
     def test_with_the_disk_full_there_is_still_a_way_back(self):
         box = self.create(policy=self.policy(disk="8MiB"), fill=LOWER)
         self.make(box, "good")
@@ -629,6 +650,59 @@ class Checkpoints:
         kind, _, body = talk.receive()
         self.assertIn(kind, (1, SESSION_CHECKPOINTS))
         self.assertEqual(self.sh(self.create(fill=LOWER), "cat base"), "base\n")
+
+
+class WithoutHelper:
+    """rf-layers that is absent, or ends without a word."""
+    mode = None
+
+    def setUp(self):
+        if self.mode not in modes():
+            self.skipTest("needs root")
+        self.ring = Ringfence(self.mode)
+        self.addCleanup(self.ring.destroy)
+        self.bin = os.path.join(self.ring.dir, "bin")
+        os.mkdir(self.bin)
+        for name in os.listdir(BIN):
+            if name != "rf-layers":
+                shutil.copy(os.path.join(BIN, name), self.bin)
+        cli = os.path.join(self.bin, "ringfence")
+        self.ring.argv = lambda *args: as_user([cli, *args]) if self.mode == "rootless" else [cli, *args]
+        host = self.ring.make_directory("ws")
+        policy = self.ring.write("policy.yaml", POLICY.format(rules="", disk="64MiB", mode="staged"))
+        self.box = self.ask("create", "--policy", policy, "--workspace", host).stdout.decode().strip()
+
+    def ask(self, *args):
+        return self.ring.cli("sandbox", *args)
+
+    def works(self):
+        return self.ask("exec", self.box, "--", "sh", "-c", "echo x > f; cat f").stdout == b"x\n"
+
+    def test_when_it_is_absent_nothing_changes(self):
+        r = self.ask("checkpoint", self.box)
+        self.assertEqual((r.returncode, r.stderr.count(b"\n")), (1, 1), r.stderr)
+        self.assertIn(b"rf-layers", r.stderr)
+        self.assertTrue(self.works())
+
+    def test_when_it_ends_without_a_word_nobody_works_on_with_what_may_be_half_done(self):
+        target = os.path.join(self.bin, "rf-layers")
+        shutil.copy("/usr/bin/true", target)
+        os.chmod(target, 0o755)
+        r = self.ask("checkpoint", self.box)
+        self.assertEqual(r.returncode, 1, r.stderr)
+        self.assertIn(b"ended without an answer", r.stderr)
+        self.assertFalse(self.works())
+        r = self.ring.cli("sandbox", "list", "--json")
+        self.assertIn(self.box, [e["sandbox"] for e in json.loads(r.stdout)["ended"]])
+        self.assertEqual(self.ask("create").returncode, 0)  # the others live
+
+
+class TestWithoutHelperRootless(WithoutHelper, unittest.TestCase):
+    mode = "rootless"
+
+
+class TestWithoutHelperAsRoot(WithoutHelper, unittest.TestCase):
+    mode = "root"
 
 
 class TestCheckpointsRootless(Checkpoints, unittest.TestCase):
