@@ -17,10 +17,12 @@
 #define EVERY_ID 4294967295u
 #define INNER_PROGRAM PLAN_WORKSPACE "/rf-attack"
 /* add_limits says them in words. */
+/* NOLINTBEGIN(misc-redundant-expression): that they are the same is what is asserted */
 _Static_assert(LIMIT_MEMORY == 32 << 20 && LIMIT_PROCESSES == 32 && LIMIT_DISK == 16 << 20 &&
 	LIMIT_FILES == 64 && LIMIT_CPU_PERCENT == 25 && LIMIT_WALL_MS == 1000 && LIMIT_CPU_S == 1 &&
 	LIMIT_OUTPUT == 1 << 20,
     "the options of start_sandbox");
+/* NOLINTEND(misc-redundant-expression) */
 
 bool
 launch_private_root(

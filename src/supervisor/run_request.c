@@ -495,7 +495,7 @@ run_on_exec(struct conn *conn, struct msg *m)
 		(void)error_set(&err, EAGAIN, "not_ready", "the sandbox is not ready");
 	else if (session != NULL && session->paused)
 		(void)error_set(&err, EAGAIN, "paused", "the sandbox is paused; resume it first");
-	if (err.code[0] != 0)
+	if (session == NULL || err.code[0] != 0)
 		return conn_send_error(conn, m->serial, &err);
 	struct run *run = accept_run(conn, m, &err);
 	if (run == NULL)
