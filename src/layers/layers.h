@@ -11,7 +11,8 @@
 
 /* A sandbox's layers, as seen in a copy of its mount namespace that is ours alone. */
 struct stack {
-	int pidfd;      /* of the sandbox's first process; borrowed */
+	int pidfd;      /* of the sandbox's first process; borrowed, as is the next */
+	int control;    /* to the supervisor, who is told when mounts begin to be exchanged */
 	int scratch;    /* the root of its scratch file system; owned, as the next */
 	int now;        /* its /workspace, a detached copy of the mount */
 	int shown;      /* the same, through which nothing can be changed */

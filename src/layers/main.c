@@ -18,6 +18,7 @@
  *   "view"      {"views":[{"lowers":[]} or {} for the present one]}; ← fds: each view, the layers' directory
  *   "remove"    {"remove":[]}
  *   "measure"   {"names":[]}; ← {"bytes":[]}
+ * LAYERS_EXCHANGES ← {}: from now until LAYERS_DONE it is not known what is mounted
  * LAYERS_DONE ← {} or {"error":{…}}. "workspace_busy": something holds files of it open, nothing has changed;
  *               "workspace_lost": the sandbox must end. */
 #include <errno.h>
@@ -224,6 +225,7 @@ main(void)
 	    .stack = STACK_INIT,
 	    .reply = json_new_object()};
 	request.stack.pidfd = m.fds[0];
+	request.stack.control = CONTROL_FD;
 	int r = request.reply == NULL ? -ENOMEM : perform(&request);
 	return answer(&request, r, m.serial); /* what is open ends with us */
 }

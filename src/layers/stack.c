@@ -22,6 +22,8 @@
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 
+#include "ipc/msg.h"
+#include "sandbox/layers.h"
 #include "sandbox/plan.h"
 #include "sys/mounts.h"
 
@@ -172,17 +174,30 @@ make_directories(const struct stack *stack, const struct json *lowers, const cha
 	return r < 0 ? stack_fail(err, r, "make a layer") : 0;
 }
 
+/* From here on, and until we answer, only we know what is mounted. */
+static int
+begin_exchange(const struct stack *stack, struct error *err)
+{
+	int r = msg_send(stack->control, LAYERS_EXCHANGES, 0, NULL, NULL, 0);
+	if (r < 0)
+		return stack_fail(err, r, "tell the supervisor");
+	if (setns(stack->pidfd, CLONE_NEWNS) < 0)
+		return stack_fail(err, -errno, "return to the sandbox's mounts");
+	return 0;
+}
+
 /* In the sandbox's own namespace: NEW takes the place of what is mounted there. */
 static int
 exchange(const struct stack *stack, int new, bool lazy, struct error *err)
 {
-	if (setns(stack->pidfd, CLONE_NEWNS) < 0)
-		return stack_fail(err, -errno, "return to the sandbox's mounts");
+	int r = begin_exchange(stack, err);
+	if (r < 0)
+		return r;
 	if (!stack->given_up && umount2(PLAN_WORKSPACE, lazy ? MNT_DETACH : 0) < 0)
 		return errno == EBUSY
 		    ? error_set(err, EBUSY, "workspace_busy", "files of the workspace are open")
 		    : stack_fail(err, -errno, "unmount the workspace");
-	int r = mounts_place(new, AT_FDCWD, PLAN_WORKSPACE);
+	r = mounts_place(new, AT_FDCWD, PLAN_WORKSPACE);
 	if (r == 0 || stack->given_up)
 		return r == 0 ? 0 : stack_fail(err, r, "mount the new layer");
 	int back = mounts_place(stack->now, AT_FDCWD, PLAN_WORKSPACE);
@@ -212,8 +227,9 @@ stack_replace(struct stack *stack, const struct json *lowers, const char *upper,
 int
 stack_give_up(struct stack *stack, struct error *err)
 {
-	if (setns(stack->pidfd, CLONE_NEWNS) < 0)
-		return stack_fail(err, -errno, "return to the sandbox's mounts");
+	int r = begin_exchange(stack, err);
+	if (r < 0)
+		return r;
 	if (umount2(PLAN_WORKSPACE, MNT_DETACH) < 0)
 		return stack_fail(err, -errno, "unmount the workspace");
 	stack->given_up = true;

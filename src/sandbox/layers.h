@@ -20,7 +20,7 @@
 #include "base/macros.h"
 
 /* Between the supervisor and rf-layers; src/layers/main.c says which requests there are. */
-enum layers_msg { LAYERS_DO = 240, LAYERS_DONE };
+enum layers_msg { LAYERS_DO = 240, LAYERS_DONE, LAYERS_EXCHANGES };
 
 #define LAYERS_CHECKPOINTS_MAX 64
 #define LAYERS_NAME_MAX 64 /* bytes of a checkpoint's name, with its end */

@@ -18,6 +18,7 @@ struct layers_call {
 	int pidfd, control; /* owned */
 	struct watch *pid_watch, *control_watch;
 	struct timer *patience;
+	bool exchanges;      /* it has begun to exchange mounts */
 	layers_reply_fn *fn; /* NULL once it was called or nobody wants it */
 	void *data;
 };
@@ -43,17 +44,29 @@ answer(struct layers_call *call, struct msg *m, const struct error *err)
 		fn(m, err, call->data);
 }
 
+/* The process did not answer and will not. */
 static void
+fall_silent(struct layers_call *call, int errnum, const char *what)
+{
+	struct error err;
+	(void)error_set(
+	    &err, errnum, call->exchanges ? LAYERS_SILENT : "layers_failed", "rf-layers %s", what);
+	answer(call, NULL, &err);
+}
+
+/* False when there is nothing to read now. */
+static bool
 read_reply(struct layers_call *call)
 {
 	struct msg m = MSG_INIT;
 	struct error err;
 	int r = msg_recv(call->control, MSG_DONTWAIT, &m);
 	if (r == -EAGAIN)
-		return;
-	if (r != 1 || m.type != LAYERS_DONE) {
-		(void)error_set(&err, EIO, LAYERS_SILENT, "rf-layers ended without an answer");
-		answer(call, NULL, &err);
+		return false;
+	if (r == 1 && m.type == LAYERS_EXCHANGES) {
+		call->exchanges = true;
+	} else if (r != 1 || m.type != LAYERS_DONE) {
+		fall_silent(call, EIO, "ended without an answer");
 	} else if (json_get(m.body, "error") != NULL) {
 		msg_error_read(m.body, &err);
 		answer(call, NULL, &err);
@@ -61,6 +74,7 @@ read_reply(struct layers_call *call)
 		answer(call, &m, NULL);
 	}
 	msg_done(&m);
+	return true;
 }
 
 static void
@@ -68,7 +82,7 @@ on_control(struct watch *watch, uint32_t events, void *data)
 {
 	(void)watch;
 	(void)events;
-	read_reply(data);
+	(void)read_reply(data);
 }
 
 static void
@@ -79,8 +93,8 @@ on_pid_end(struct watch *watch, uint32_t events, void *data)
 	(void)events;
 	if (process_reap(call->pidfd, false, NULL) == -EAGAIN)
 		return;
-	if (call->fn != NULL)
-		read_reply(call);
+	while (call->fn != NULL && read_reply(call))
+		;
 	call_free(call);
 }
 
@@ -88,12 +102,10 @@ static void
 on_patience(struct timer *timer, void *data)
 {
 	struct layers_call *call = data;
-	struct error err;
 	(void)timer;
 	call->patience = NULL;
 	(void)process_signal(call->pidfd, SIGKILL);
-	(void)error_set(&err, ETIMEDOUT, LAYERS_SILENT, "rf-layers does not answer");
-	answer(call, NULL, &err);
+	fall_silent(call, ETIMEDOUT, "does not answer");
 }
 
 /* ---- starting ---- */

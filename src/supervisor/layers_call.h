@@ -8,7 +8,7 @@ struct layers_call;
 /* What came of it: with ERR NULL it is done, and M is the reply; else nothing is, unless ERR's code is one of
  * these. */
 #define LAYERS_LOST "workspace_lost"
-#define LAYERS_SILENT "layers_no_answer" /* it may be done, or half */
+#define LAYERS_SILENT "layers_no_answer" /* while it exchanged mounts: it may be done, or half */
 typedef void layers_reply_fn(struct msg *m, const struct error *err, void *data);
 
 /* Sends REQUEST (taken) for SESSION's sandbox. IN_GROUP: what it uses counts against the sandbox. 0 with

@@ -684,9 +684,27 @@ class WithoutHelper:
         self.assertIn(b"rf-layers", r.stderr)
         self.assertTrue(self.works())
 
-    def test_when_it_ends_without_a_word_nobody_works_on_with_what_may_be_half_done(self):
+    def test_when_it_ends_before_it_began_nothing_changes(self):
         target = os.path.join(self.bin, "rf-layers")
         shutil.copy("/usr/bin/true", target)
+        os.chmod(target, 0o755)
+        for args in (("checkpoint", self.box), ("rollback", self.box, "base"), ("diff", self.box)):
+            r = self.ask(*args)
+            self.assertEqual((r.returncode, r.stderr.count(b"\n")), (1, 1), r.stderr)
+            self.assertIn(b"ended without an answer", r.stderr)
+            self.assertTrue(self.works())
+        shutil.copy(os.path.join(BIN, "rf-layers"), target)
+        self.assertEqual(self.ask("checkpoint", self.box).returncode, 0)
+
+    def test_when_it_ends_in_the_middle_nobody_works_on_with_what_may_be_half_done(self):
+        """It says that it begins, and ends. The message is LAYERS_EXCHANGES of src/sandbox/layers.h."""
+        source = os.path.join(self.ring.dir, "half.c")
+        with open(source, "w") as f:
+            f.write('#include <unistd.h>\nint main(void) { '
+                    'static const char m[18] = "RFM1\\xf2\\0\\0\\0\\0\\0\\0\\0\\2\\0\\0\\0{}"; '
+                    'return write(3, m, 18) != 18; }')
+        target = os.path.join(self.bin, "rf-layers")
+        subprocess.run(["cc", "-o", target, source], check=True)
         os.chmod(target, 0o755)
         r = self.ask("checkpoint", self.box)
         self.assertEqual(r.returncode, 1, r.stderr)
