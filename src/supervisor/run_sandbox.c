@@ -191,18 +191,17 @@ record_of(const struct run *run, const char *event, struct json *data)
 	return record;
 }
 
-/* Before the command begins. While a claim is under way its acknowledgement is waited for, which costs nothing;
- * with a claim that was granted already it is not: what the ledger acknowledged with it implies room for this
- * (ledger/journal.c), and a ledger that ends takes every run with it. */
+/* With ACKNOWLEDGED the command does not begin before the ledger has it. */
 static void
-record_receipt(struct run *run)
+record_receipt(struct run *run, bool acknowledged)
 {
 	struct conn *ledger = run->s->ledger.conn;
 	struct json *record = record_of(run, "receipt", run->receipt); /* lent: it is large */
-	run->receipt_serial = run->claimed ? 0 : conn_next_serial(ledger);
+	run->receipt_serial = acknowledged ? conn_next_serial(ledger) : 0;
 	(void)conn_send(ledger, MSG_APPEND, run->receipt_serial, record, NULL, 0);
 	run->receipt = json_detach(record, "data");
 	json_free(record);
+	run_mark(run, "receipt", clock_monotonic_ns());
 }
 
 /* What is mounted is a record of its own behind the receipt, which somebody waits for; it is read, where a
@@ -233,26 +232,43 @@ claim(struct run *run)
 		    run->s->arbiter.conn, MSG_CLAIM, conn_next_serial(run->s->arbiter.conn), body);
 }
 
+static void
+record(struct run *run, bool acknowledged)
+{
+	struct json *mounts = json_detach(run->receipt, "mounts");
+	record_receipt(run, acknowledged);
+	record_mounts(run, mounts);
+}
+
+/* Claimed already, in a sandbox that waited: it goes, and its receipt is sent in the same breath. What the ledger
+ * acknowledged with the claim implies room for it (ledger/journal.c), and a ledger that ends takes every run with it. */
+static void
+go_at_once(struct run *run)
+{
+	bool has_receipt = run->session == NULL;
+	run_go(run);
+	if (has_receipt) /* without a session nothing is freed before its sandbox is reaped */
+		record(run, /* acknowledged= */ false);
+}
+
 void
 run_ready(struct run *run)
 {
-	if (run->session == NULL && run->s->ledger.conn == NULL) {
+	bool waited = run->session != NULL || json_get(run->receipt, "mounts") != NULL;
+	if (run->s->ledger.conn == NULL) {
 		run_fail_with(run, EIO, "ledger_lost", "the ledger is gone");
 		return;
 	}
 	run_set_state(run, RUN_CLAIMING);
+	if (run->claimed && waited) {
+		go_at_once(run);
+		return;
+	}
 	if (!run->claimed)
 		claim(run);
-	if (run->session == NULL) {
-		struct json *mounts = json_detach(run->receipt, "mounts");
-		record_receipt(run);
-		run_mark(run, "receipt", clock_monotonic_ns());
-		record_mounts(run, mounts);
-	}
-	if (run->claimed && run->receipt_serial == 0)
-		run_go(run);
-	else
-		run_await(run);
+	if (run->session == NULL)
+		record(run, /* acknowledged= */ true); /* the arbiter is at work meanwhile */
+	run_await(run);
 }
 
 /* ---- what rf-init says ---- */
