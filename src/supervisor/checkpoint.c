@@ -21,6 +21,8 @@
 
 #define LOOK_MS 1
 #define STOP_MS 3000
+#define STAND_MS 25 /* within which processes that can be stopped are */
+#define STEP_MS 3   /* enough for a child in vfork to execute */
 #define END_MS 10000
 #define REST_MS 50 /* what is about to end, of itself */
 
@@ -33,7 +35,9 @@ struct job {
 	uint32_t client_serial;
 	enum what what;
 	char name[LAYERS_NAME_MAX], to[LAYERS_NAME_MAX];
-	bool stopped; /* we stopped its processes */
+	bool stopped;    /* we stopped its processes */
+	bool steps;      /* and let them go on for a moment */
+	int64_t turn_ns; /* when to do the other of the two */
 	struct layers_call *call;
 	struct timer *look;
 	int64_t began_ns;
@@ -196,6 +200,25 @@ copy(struct job *job)
 	ask(job, request, on_copied);
 }
 
+static int64_t
+ms_from_now(int64_t ms)
+{
+	return clock_monotonic_ns() + ms * 1000000;
+}
+
+/* Where a child in vfork was stopped before it executed, its parent waits for it in a way that nothing can stop
+ * (shells start every program so). Both get on if all may run for a moment. True if they may now. */
+static bool
+step_along(struct job *job)
+{
+	if (job->session->paused || clock_monotonic_ns() < job->turn_ns)
+		return job->steps;
+	job->steps = !job->steps;
+	job->turn_ns = ms_from_now(job->steps ? STEP_MS : STAND_MS);
+	(void)session_signal_all(job->session, job->steps ? SIGCONT : SIGSTOP);
+	return job->steps;
+}
+
 static void
 on_stopping(struct timer *timer, void *data)
 {
@@ -203,7 +226,7 @@ on_stopping(struct timer *timer, void *data)
 	struct error err;
 	(void)timer;
 	job->look = NULL;
-	if (sandbox_is_stopped(job->session->sandbox)) {
+	if (!step_along(job) && sandbox_is_stopped(job->session->sandbox)) {
 		copy(job);
 		return;
 	}
@@ -221,6 +244,7 @@ stop_and_copy(struct job *job)
 	struct error err;
 	job->stopped = true;
 	job->began_ns = clock_monotonic_ns();
+	job->turn_ns = ms_from_now(STAND_MS);
 	if (session_signal_all(job->session, SIGSTOP) &&
 	    loop_timer(job->session->s->loop, LOOK_MS, on_stopping, job, &job->look) == 0)
 		return;

@@ -443,6 +443,15 @@ class Checkpoints:
         self.assertEqual(self.sh(box, "chmod 700 closed; cat closed/f; test deep/hard -ef hard && echo linked"),
                          "x\nlinked\n")
 
+    def test_a_shell_that_starts_programs_without_end_is_caught_between_them(self):
+        """It starts each by vfork, and a stop may come just then."""
+        box = self.create(fill=LOWER)
+        for n in range(3):
+            self.sandbox("exec", box, "--detach", "--", "sh", "-c", f"while :; do /bin/true; touch t{n}; done")
+        for n in range(15):
+            self.assertEqual(self.how(self.make(box)), "copy")
+        self.sandbox("rollback", box, "c1")
+
     @unittest.skipUnless(os.uname().machine == "x86_64", "the number of vfork")
     def test_a_process_that_cannot_be_stopped_makes_no_checkpoint_and_no_harm(self):
         """The parent in vfork stands in the kernel, in no state that a signal could stop, until its child executes."""
