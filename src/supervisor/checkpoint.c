@@ -24,7 +24,7 @@
 #define STAND_MS 25 /* within which processes that can be stopped are */
 #define STEP_MS 3   /* enough for a child in vfork to execute */
 #define END_MS 10000
-#define REST_MS 50 /* what is about to end, of itself */
+#define REST_MS 100 /* what is about to end, of itself */
 
 enum what { MAKE, LIST, DROP, ROLLBACK, VIEW };
 static const char *const names[] = {"make", "list", "drop", "rollback", "view"};

@@ -715,7 +715,7 @@ class WithoutHelper:
         target = os.path.join(self.bin, "rf-layers")
         subprocess.run(["cc", "-o", target, source], check=True)
         os.chmod(target, 0o755)
-        r = self.ask("checkpoint", self.box)
+        r = self.ask("rollback", self.box, "base")
         self.assertEqual(r.returncode, 1, r.stderr)
         self.assertIn(b"ended without an answer", r.stderr)
         self.assertFalse(self.works())
