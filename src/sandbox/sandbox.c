@@ -231,6 +231,9 @@ start_init(struct sandbox *sandbox, struct error *err)
 		return error_set_errno(err, -r, "sandbox_failed", "no socket pair");
 	_cleanup_close_ int theirs = pair[1];
 	sandbox->control = pair[0];
+	/* An rf-init that does not read (its command was stopped before it executed) must not stop us. */
+	if (fcntl(pair[0], F_SETFL, O_NONBLOCK) < 0)
+		return error_set_errno(err, errno, "sandbox_failed", "no socket pair");
 	int fds[] = {-1, -1, -1, theirs};
 	struct process_spec spec = {.program_fd = sandbox->host->init_fd,
 	    .argv = argv,

@@ -19,7 +19,9 @@ import sys
 import termios
 import unittest
 
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lib"))
+import ledgerlib
 from ring import *
 
 ANY = """version: 1
@@ -791,6 +793,30 @@ class Ends(Own):
         r = self.ring.cli("kill", "all")
         self.assertEqual(r.returncode, 0, r.stderr)
         self.assertIn("killed", self.why(box))
+
+    def test_one_that_reads_nothing_any_more_stops_nobody_else(self):
+        """As if a command had stopped the next one before it executed, which holds its rf-init."""
+        box = self.create("--name", "deaf")
+        other = self.create("--name", "other")
+        inits = [pid for pid in self.ring.sandboxes() if not children_of(pid)]  # those that wait have a child
+        for pid in inits:
+            os.kill(pid, signal.SIGSTOP)
+
+        def connect():
+            peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            self.addCleanup(peer.close)
+            peer.settimeout(TIMEOUT)
+            peer.connect(os.path.join(self.ring.state, "run", "supervisor.sock"))
+            return ledgerlib.Peer(peer)
+        caller = connect()
+        for _ in range(2000):  # far more than its socket holds
+            caller.send(87, {"sandbox": box, "path": "/tmp/" + "x" * 900, "how": "write"})
+        self.assertEqual(connect().call(ledgerlib.MSG_STATUS)["pid"], self.ring.programs()["rf-supervisor"])
+        self.assertIn("rf-init is gone", self.why(box))
+        for pid in inits:
+            if alive(pid):
+                os.kill(pid, signal.SIGCONT)
+        self.assertEqual(self.sandbox("exec", other, "--", "echo", "lives"), b"lives\n")
 
     def test_nothing_runs_and_nobody_is_asked_to_start_for_a_list(self):
         self.assertEqual(self.sandbox("list"), b"no sandboxes\n")
