@@ -20,9 +20,6 @@
 #include "supervisor/run.h"
 
 #define LOOK_MS 1
-#define STOP_MS 3000
-#define STAND_MS 25 /* within which processes that can be stopped are */
-#define STEP_MS 3   /* enough for a child in vfork to execute */
 #define END_MS 10000
 #define REST_MS 100 /* what is about to end, of itself */
 
@@ -35,9 +32,8 @@ struct job {
 	uint32_t client_serial;
 	enum what what;
 	char name[LAYERS_NAME_MAX], to[LAYERS_NAME_MAX];
-	bool stopped;    /* we stopped its processes */
-	bool steps;      /* and let them go on for a moment */
-	int64_t turn_ns; /* when to do the other of the two */
+	bool stopped; /* we stopped its processes */
+	struct session_stand stand;
 	struct layers_call *call;
 	struct timer *look;
 	int64_t began_ns;
@@ -200,25 +196,6 @@ copy(struct job *job)
 	ask(job, request, on_copied);
 }
 
-static int64_t
-ms_from_now(int64_t ms)
-{
-	return clock_monotonic_ns() + ms * 1000000;
-}
-
-/* Where a child in vfork was stopped before it executed, its parent waits for it in a way that nothing can stop
- * (shells start every program so). Both get on if all may run for a moment. True if they may now. */
-static bool
-step_along(struct job *job)
-{
-	if (job->session->paused || clock_monotonic_ns() < job->turn_ns)
-		return job->steps;
-	job->steps = !job->steps;
-	job->turn_ns = ms_from_now(job->steps ? STEP_MS : STAND_MS);
-	(void)session_signal_all(job->session, job->steps ? SIGCONT : SIGSTOP);
-	return job->steps;
-}
-
 static void
 on_stopping(struct timer *timer, void *data)
 {
@@ -226,16 +203,15 @@ on_stopping(struct timer *timer, void *data)
 	struct error err;
 	(void)timer;
 	job->look = NULL;
-	if (!step_along(job) && sandbox_is_stopped(job->session->sandbox)) {
+	int r = session_stands(job->session, &job->stand, &err);
+	if (r > 0) {
 		copy(job);
 		return;
 	}
-	bool late = clock_monotonic_ns() - job->began_ns > STOP_MS * 1000000LL;
-	if (!late && loop_timer(job->session->s->loop, LOOK_MS, on_stopping, job, &job->look) == 0)
-		return;
-	(void)error_set(&err, EAGAIN, "does_not_stop",
-	    "a process in the sandbox does not stop: it waits for the kernel");
-	job_fail(job, &err);
+	if (r == 0 && loop_timer(job->session->s->loop, LOOK_MS, on_stopping, job, &job->look) < 0)
+		r = error_set(&err, ENOMEM, "no_memory", "out of memory");
+	if (r < 0)
+		job_fail(job, &err);
 }
 
 static void
@@ -243,9 +219,7 @@ stop_and_copy(struct job *job)
 {
 	struct error err;
 	job->stopped = true;
-	job->began_ns = clock_monotonic_ns();
-	job->turn_ns = ms_from_now(STAND_MS);
-	if (session_signal_all(job->session, SIGSTOP) &&
+	if (session_stand_begin(job->session, &job->stand) == 0 &&
 	    loop_timer(job->session->s->loop, LOOK_MS, on_stopping, job, &job->look) == 0)
 		return;
 	(void)error_set(&err, EIO, "sandbox_failed", "rf-init cannot be told");

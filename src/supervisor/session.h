@@ -29,6 +29,12 @@ struct session_waiter {
 #define WAITS_FOR_NOTHING 2u /* answered */
 #define FIRST_SERIAL 16u
 
+/* Bringing every process to a stand (session_ask.c). */
+struct session_stand {
+	int64_t began_ns, turn_ns;
+	bool steps; /* they may run for a moment */
+};
+
 struct session {
 	struct session *next;
 	struct supervisor *s;
@@ -54,7 +60,8 @@ struct session {
 	int64_t next_number;
 	unsigned n_commands, commands_total;
 	bool paused;
-	struct error why; /* why it ended */
+	struct session_stand stand; /* while it is being paused */
+	struct error why;           /* why it ended */
 	uint32_t kill_serial;
 	uint32_t next_serial;
 	struct session_waiter *waiters;
@@ -83,6 +90,11 @@ struct session_waiter *session_wait(
     struct session *session, struct conn *client, uint32_t client_serial, uint32_t serial);
 
 /* session_ask.c */
+/* Stops every process. 0 or -EIO. */
+int session_stand_begin(struct session *session, struct session_stand *stand) MUST_CHECK;
+/* 1 if all stand, 0 if not yet (ask every millisecond), -EAGAIN with ERR if that is not to be expected any more. */
+int session_stands(struct session *session, struct session_stand *stand, struct error *err)
+    MUST_CHECK;
 struct json *session_body(const struct session *session, bool usage, bool receipt);
 /* Remembers that a session ended, for the list. */
 void session_note_ended(struct session *session);

@@ -15,6 +15,9 @@
 
 #define ENDED_KEPT 64
 #define PAUSE_LOOK_MS 1
+#define STAND_MS 25 /* within which processes that can be stopped are */
+#define STEP_MS 3   /* enough for a child in vfork to execute */
+#define GIVE_UP_MS 3000
 #define LIVE_FILE "run/sandboxes" /* ids of those that live, for whoever comes after us */
 
 /* ---- showing ---- */
@@ -235,28 +238,73 @@ session_on_inspect(struct conn *conn, struct msg *m)
 
 /* ---- orders ---- */
 
+static int64_t
+ms_from_now(int64_t ms)
+{
+	return clock_monotonic_ns() + ms * 1000000;
+}
+
+int
+session_stand_begin(struct session *session, struct session_stand *stand)
+{
+	*stand = (struct session_stand){
+	    .began_ns = clock_monotonic_ns(), .turn_ns = ms_from_now(STAND_MS)};
+	return session_signal_all(session, SIGSTOP) ? 0 : -EIO;
+}
+
+/* Where a child in vfork was stopped before it executed, its parent waits for it in a way that nothing can stop
+ * (shells start every program so). Both get on if all may run for a moment. */
+int
+session_stands(struct session *session, struct session_stand *stand, struct error *err)
+{
+	int64_t now = clock_monotonic_ns();
+	bool late = now - stand->began_ns > GIVE_UP_MS * 1000000LL;
+	if (now >= stand->turn_ns && (stand->steps || !late)) {
+		stand->steps = !stand->steps;
+		stand->turn_ns = ms_from_now(stand->steps ? STEP_MS : STAND_MS);
+		(void)session_signal_all(session, stand->steps ? SIGCONT : SIGSTOP);
+	}
+	if (stand->steps)
+		return 0;
+	if (sandbox_is_stopped(session->sandbox))
+		return 1;
+	return late && now >= stand->turn_ns
+	    ? error_set(err, EAGAIN, "does_not_stop",
+		  "a process in the sandbox does not stop: it waits for the kernel")
+	    : 0;
+}
+
 /* Answers whoever waits for the pause once every process has stopped: a signal takes its time. */
 static void
 on_pausing(struct timer *timer, void *data)
 {
 	struct session *session = data;
+	struct error err;
 	(void)timer;
 	session->pausing = NULL;
-	if (!sandbox_is_stopped(session->sandbox) &&
+	int r = session_stands(session, &session->stand, &err);
+	if (r == 0 &&
 	    loop_timer(session->s->loop, PAUSE_LOOK_MS, on_pausing, session, &session->pausing) ==
 		0)
 		return;
-	for (struct session_waiter *at = session->waiters; at != NULL; at = at->next)
-		if (at->serial == WAITS_FOR_PAUSE) {
+	for (struct session_waiter *at = session->waiters; at != NULL; at = at->next) {
+		if (at->serial != WAITS_FOR_PAUSE)
+			continue;
+		if (r < 0)
+			(void)conn_send_error(at->client, at->client_serial, &err);
+		else
 			(void)conn_send(at->client, MSG_OK, at->client_serial, NULL, NULL, 0);
-			at->serial = WAITS_FOR_NOTHING;
-		}
+		at->serial = WAITS_FOR_NOTHING;
+	}
 }
 
 static int
 pause_or_resume(struct session *session, bool pause, struct error *err)
 {
-	if (!session_signal_all(session, pause ? SIGSTOP : SIGCONT))
+	int r = pause                              ? session_stand_begin(session, &session->stand)
+	    : session_signal_all(session, SIGCONT) ? 0
+						   : -EIO;
+	if (r < 0)
 		return error_set(err, EIO, "sandbox_failed", "rf-init cannot be told");
 	session->paused = pause;
 	session->pausing = timer_cancel(session->pausing);

@@ -450,6 +450,10 @@ class Checkpoints:
             self.sandbox("exec", box, "--detach", "--", "sh", "-c", f"while :; do /bin/true; touch t{n}; done")
         for n in range(15):
             self.assertEqual(self.how(self.make(box)), "copy")
+        for n in range(5):
+            self.sandbox("pause", box)
+            self.assertEqual(self.changes(box), self.changes(box))
+            self.sandbox("resume", box)
         self.sandbox("rollback", box, "c1")
 
     @unittest.skipUnless(os.uname().machine == "x86_64", "the number of vfork")
