@@ -61,6 +61,8 @@ read_reply(struct layers_call *call)
 	struct msg m = MSG_INIT;
 	struct error err;
 	int r = msg_recv(call->control, MSG_DONTWAIT, &m);
+	if (r == -ECONNRESET) /* it ended without reading the request: what it said comes after */
+		r = msg_recv(call->control, MSG_DONTWAIT, &m);
 	if (r == -EAGAIN)
 		return false;
 	if (r == 1 && m.type == LAYERS_EXCHANGES) {
