@@ -1,5 +1,5 @@
-/* Processes that become commands. Each shares our memory, and has us stopped, until it executes or ends
- * (CLONE_VM|CLONE_VFORK): a start costs the same however large we are, and what it finds out is ours to read.
+/* Processes that become commands. Each shares our memory, and we do nothing, until it executes or ends
+ * (CLONE_VM): a start costs the same however large we are, and what it finds out is ours to read.
  *
  * The first one is made ahead: it applies every lock, reads each back from the kernel, reports INIT_READY, and
  * only then waits for what to execute. What it executes it learns last of all, so a whole sandbox can wait,
@@ -38,9 +38,20 @@ static pid_t
 spawn(struct init *init, process_fn *fn)
 {
 	static _Alignas(4096) char stack[256 * 1024]; /* msg_recv alone takes half of it */
+	int gone[2];
+	char none;
+	if (pipe2(gone, O_CLOEXEC) < 0)
+		return error_set_errno(
+		    &init->err, errno, "sandbox_failed", "cannot start a process in the sandbox");
 	init->their_stack = stack;
 	init->our_stack = (const char *)__builtin_frame_address(0) - FRAME_BYTES;
-	pid_t pid = clone(fn, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD, init);
+	pid_t pid = clone(fn, stack + sizeof(stack), CLONE_VM | SIGCHLD, init);
+	/* Its descriptors are closed after it has left our memory, by an exec or by its end: until then we do nothing
+	 * but wait. (CLONE_VFORK would have the kernel wait, in a state that counts as load.) */
+	(void)close(gone[1]);
+	while (pid >= 0 && read(gone[0], &none, 1) < 0 && errno == EINTR)
+		;
+	(void)close(gone[0]);
 	free(TAKE_PTR(init->argv));
 	free(TAKE_PTR(init->envp));
 	if (pid < 0)
@@ -199,7 +210,7 @@ await_order(struct init *init)
 }
 
 /* Waits until there is something to read, with as little memory as can be: a sandbox may wait for long. What lies
- * below our frame, and below that of the rf-init which we have stopped, is not alive. */
+ * below our frame, and below that of the rf-init which waits for us, is not alive. */
 static __attribute__((noinline)) void
 wait_small(struct init *init)
 {
