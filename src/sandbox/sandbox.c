@@ -206,7 +206,12 @@ static int
 send_view(struct sandbox *sandbox)
 {
 	(void)json_set(sandbox->view, "ids", make_ids(sandbox));
-	return msg_send(sandbox->control, INIT_VIEW, 0, sandbox->view, NULL, 0);
+	int r = msg_send(sandbox->control, INIT_VIEW, 0, sandbox->view, NULL, 0);
+	/* A thousand sandboxes need not keep what only their first process needed. */
+	static const char *const told[] = {"binds", "rules", "ids"};
+	for (size_t i = 0; i < ARRAY_LEN(told); i++)
+		json_unset(sandbox->view, told[i]);
+	return r;
 }
 
 static int

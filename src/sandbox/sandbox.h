@@ -43,15 +43,15 @@ int sandbox_host_resolve(struct sandbox_host *host, const struct json *config, c
 struct sandbox {
 	struct sandbox_host *host; /* borrowed */
 	char id[40];
-	pid_t pid;                   /* of rf-init, in our pid namespace */
-	int pidfd;                   /* owned */
-	int control;                 /* owned: socket to rf-init */
-	int proc_fd;                 /* owned: its /proc, once it is ready; or -1 */
-	int scratch_fd;              /* owned: the root of its scratch file system, or -1 */
-	int upper_fd;                /* owned: the upper layer of its workspace, or -1 */
-	int image_fd;                /* owned: keeps its image from being removed; or -1 */
-	struct json *view;           /* owned: what its root shows */
-	struct cgroup *group;        /* owned; NULL where the host has none */
+	pid_t pid;            /* of rf-init, in our pid namespace */
+	int pidfd;            /* owned */
+	int control;          /* owned: socket to rf-init */
+	int proc_fd;          /* owned: its /proc, once it is ready; or -1 */
+	int scratch_fd;       /* owned: the root of its scratch file system, or -1 */
+	int upper_fd;         /* owned: the upper layer of its workspace, or -1 */
+	int image_fd;         /* owned: keeps its image from being removed; or -1 */
+	struct json *view;    /* owned: what its root shows, but for what INIT_VIEW told already */
+	struct cgroup *group; /* owned; NULL where the host has none */
 	uid_t init_uid, command_uid; /* as the host sees them */
 	uid_t inner_init_uid, inner_uid;
 	gid_t inner_init_gid, inner_gid;

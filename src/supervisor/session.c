@@ -204,6 +204,7 @@ session_free(struct session *session)
 	json_free(session->config);
 	json_free(session->env);
 	json_free(session->receipt);
+	free(session->receipt_text);
 	free(session->workspace_path);
 	free(session->workspace_mode);
 	uint32_t kill_serial = session->kill_serial;
@@ -323,6 +324,18 @@ session_on_client_closed(struct conn *conn)
 
 /* ---- what rf-init says ---- */
 
+/* A receipt is large as a tree and seldom asked for. */
+static void
+keep_receipt_as_text(struct session *session)
+{
+	_cleanup_buf_ struct buf text;
+	buf_init(&text, MSG_BODY_MAX);
+	if (json_write(session->receipt, &text) == 0)
+		session->receipt_text = strdup(buf_str(&text));
+	if (session->receipt_text != NULL)
+		json_free(TAKE_PTR(session->receipt));
+}
+
 static void
 become_ready(struct session *session)
 {
@@ -341,6 +354,7 @@ become_ready(struct session *session)
 	else
 		json_free(body);
 	session->creator = NULL;
+	keep_receipt_as_text(session);
 	msg_done(&session->request);
 	start_clock(session, session->idle_ms, on_idle, &session->idle);
 	if (session->state == SESSION_READY)

@@ -50,7 +50,8 @@ struct session {
 	struct json *wanted;           /* owned: that generation's sandbox configuration */
 	struct json *config;           /* owned: the same, with the request's tighter limits */
 	struct json *env;              /* owned: additions for every command */
-	struct json *receipt;
+	struct json *receipt;          /* owned, until it is ready; then */
+	char *receipt_text;            /* owned: the same as text */
 	char *workspace_path, *workspace_mode; /* owned, or NULL */
 	struct sandbox *sandbox;               /* owned */
 	struct watch *control, *pid_watch;

@@ -68,6 +68,18 @@ usage_of(const struct session *session)
 	return usage;
 }
 
+static struct json *
+receipt_of(const struct session *session)
+{
+	struct json *receipt = NULL;
+	if (session->receipt != NULL)
+		return json_copy(session->receipt);
+	if (session->receipt_text == NULL ||
+	    json_parse(session->receipt_text, strlen(session->receipt_text), &receipt, NULL) < 0)
+		return json_new_null();
+	return receipt;
+}
+
 struct json *
 session_body(const struct session *session, bool usage, bool receipt)
 {
@@ -100,7 +112,7 @@ session_body(const struct session *session, bool usage, bool receipt)
 	if (usage && session->state == SESSION_READY)
 		(void)json_set(body, "usage", usage_of(session));
 	if (receipt)
-		(void)json_set(body, "receipt", json_copy(session->receipt));
+		(void)json_set(body, "receipt", receipt_of(session));
 	return body;
 }
 
