@@ -41,6 +41,12 @@ static const char *const writable[] = {"/tmp", PLAN_HOME, PLAN_WORKSPACE};
 static _Alignas(
     4096) struct landlock_path all_paths[RULES_MAX + ARRAY_LEN(fixed) + ARRAY_LEN(writable)];
 
+/* Directories of /usr that programs open much in. Their rules repeat what /usr's says: Landlock walks up from a
+ * file until a rule allows it, and is done sooner. Those that do not exist are left out. */
+static const char *const busy[] = {"/usr/bin", "/usr/lib", "/usr/share", "/usr/include",
+    "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib/python3",
+    "/usr/lib/python3.11", "/usr/lib/python3.12", "/usr/lib/python3.13"};
+
 /* Rules for what the view shows: as it says, or one for each of its binds. */
 static size_t
 add_view_rules(struct landlock_path *paths, size_t n, const struct json *view)
@@ -55,9 +61,12 @@ add_view_rules(struct landlock_path *paths, size_t n, const struct json *view)
 	}
 	for (size_t i = 0; rules == NULL && i < json_len(binds) && n < RULES_MAX; i++) {
 		const struct json *bind = json_at(binds, i);
+		const char *to = json_get_str(bind, "to", json_get_str(bind, "from", ""));
 		uint64_t access = json_get_bool(bind, "file", false) ? LL_READ_FILE : LL_READ;
-		paths[n++] = (struct landlock_path){-1,
-		    json_get_str(bind, "to", json_get_str(bind, "from", "")), access | LL_EXECUTE};
+		paths[n++] = (struct landlock_path){-1, to, access | LL_EXECUTE};
+		for (size_t k = 0; strcmp(to, "/usr") == 0 && k < ARRAY_LEN(busy) && n < RULES_MAX;
+		     k++)
+			paths[n++] = (struct landlock_path){-1, busy[k], access | LL_EXECUTE};
 	}
 	return n;
 }

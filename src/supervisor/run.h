@@ -25,6 +25,8 @@ struct run {
 	uint32_t asked_serial;         /* of our question to the arbiter */
 	char task[UUID_TEXT], sandbox_id[UUID_TEXT], action_id[UUID_TEXT];
 	char program[RESOLVED_MAX], resolved[RESOLVED_MAX];
+	char key
+	    [POOL_KEY]; /* of the prepared sandboxes that fit CONFIG; "" as long as it is not known */
 	struct session *session; /* whose command it is; NULL: it has a sandbox of its own */
 	struct sandbox *sandbox; /* owned, or the session's */
 	int64_t number;          /* of the command in its sandbox */

@@ -277,13 +277,12 @@ void
 run_propose(struct run *run)
 {
 	struct error err = {0};
-	char key[POOL_KEY];
 	bool warm = run->session != NULL;
 	bool waits = false;
 	if (!warm && run->config != NULL) {
 		pool_key(run->s->pool, run->policy_hash, run->config,
-		    json_get_str(json_get(run->request.body, "workspace"), "mode", NULL), key);
-		waits = pool_has(run->s->pool, key);
+		    json_get_str(json_get(run->request.body, "workspace"), "mode", NULL), run->key);
+		waits = pool_has(run->s->pool, run->key);
 		warm = waits && !has_workspace(run);
 	}
 	run_set_state(run, RUN_PROPOSED);

@@ -69,11 +69,11 @@ add_workspace(struct run *run)
 static bool
 use_prepared(struct run *run)
 {
-	char key[POOL_KEY];
 	const char *mode = shape_of(run).workspace_mode;
-	pool_key(run->s->pool, run->policy_hash, run->config, mode, key);
-	pool_want(run->s->pool, key, run->config, mode);
-	struct prepared *prepared = run->sandbox == NULL ? pool_take(run->s->pool, key) : NULL;
+	if (run->key[0] == 0)
+		pool_key(run->s->pool, run->policy_hash, run->config, mode, run->key);
+	pool_want(run->s->pool, run->key, run->config, mode);
+	struct prepared *prepared = run->sandbox == NULL ? pool_take(run->s->pool, run->key) : NULL;
 	if (prepared == NULL)
 		return false;
 	run->sandbox = TAKE_PTR(prepared->sandbox);
@@ -128,6 +128,7 @@ take_config(struct run *run, struct msg *m, struct error *err)
 	}
 	policies_note(run->s, json_get_str(run->policy, "name", NULL), hash, wanted);
 	(void)snprintf(run->policy_hash, sizeof(run->policy_hash), "%s", hash);
+	run->key[0] = 0;
 	json_free(run->config);
 	run->config = json_detach(m->body, "sandbox");
 	(void)request_tighten(run->config, json_get(run->request.body, "limits"));
