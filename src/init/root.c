@@ -227,7 +227,7 @@ add_scratch(struct root *root, const struct json *limits)
 		r = make_scratch_directory(root, "home", 0755);
 	if (r == 0)
 		r = bind_inherited(root, OVER_SCRATCH "/tmp", "tmp");
-	return r < 0 ? r : bind_inherited(root, OVER_SCRATCH "/home", PLAN_HOME + 1);
+	return r < 0 ? r : bind_inherited(root, OVER_SCRATCH "/home", &PLAN_HOME[1]);
 }
 
 /* Workspace and scratch stay below the overlay, where nothing sees them but who takes it off: rf-layers, to mount
@@ -237,7 +237,7 @@ keep_layers(struct root *root)
 {
 	static const char *const from[] = {OVER_DEV, OVER_SCRATCH};
 	for (size_t i = 0; i < ARRAY_LEN(from); i++)
-		if (mount(from[i], PLAN_WORKSPACE + 1, NULL, MS_MOVE, NULL) < 0)
+		if (mount(from[i], &PLAN_WORKSPACE[1], NULL, MS_MOVE, NULL) < 0)
 			return root_fail(root, -errno, "keep the layers of", PLAN_WORKSPACE);
 	return 0;
 }
@@ -267,7 +267,7 @@ stage_workspace(struct root *root, int lower, int *ret_upper_fd)
 	_cleanup_close_ int overlay = fd;
 	r = fd < 0 ? fd : keep_layers(root);
 	if (r == 0)
-		r = place(root, TAKE_FD(overlay), PLAN_WORKSPACE + 1);
+		r = place(root, TAKE_FD(overlay), &PLAN_WORKSPACE[1]);
 	if (r < 0)
 		return r;
 	*ret_upper_fd = openat(root->scratch, "upper", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
@@ -279,7 +279,7 @@ add_workspace(struct root *root, const struct json *workspace, int fd, int *ret_
 {
 	if (strcmp(json_get_str(workspace, "mode", ""), "staged") == 0)
 		return stage_workspace(root, fd, ret_upper_fd);
-	return place(root, fd, PLAN_WORKSPACE + 1);
+	return place(root, fd, &PLAN_WORKSPACE[1]);
 }
 
 int

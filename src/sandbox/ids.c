@@ -75,6 +75,7 @@ ids_mapping_namespace(int helper, uid_t uid, gid_t gid, uid_t outer_uid, gid_t o
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return -errno;
 	_cleanup_close_ int ours = pair[0], theirs = pair[1];
+	(void)ours; /* open until we return: rf-init waits at the other end */
 	/* A new pid namespace too: rf-init then waits for a plan that never comes. */
 	int fds[] = {-1, -1, -1, theirs};
 	struct process_spec spec = {.program_fd = helper,
