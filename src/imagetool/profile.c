@@ -187,17 +187,11 @@ static int
 enter_seccomp(struct error *err)
 {
 	struct seccomp_rule rules[ARRAY_LEN(store_calls) + ARRAY_LEN(small_rules)];
-	struct seccomp_program program;
 	for (size_t i = 0; i < ARRAY_LEN(store_calls); i++)
 		rules[i] = (struct seccomp_rule){.nr = store_calls[i], .action = SECCOMP_RET_ALLOW};
 	for (size_t i = 0; i < ARRAY_LEN(small_rules); i++)
 		rules[ARRAY_LEN(store_calls) + i] = small_rules[i];
-	int r = seccomp_compile(rules, ARRAY_LEN(rules), SECCOMP_RET_KILL_PROCESS, &program, err);
-	if (r < 0)
-		return r;
-	r = seccomp_install(program.code, program.len);
-	seccomp_program_done(&program);
-	return r < 0 ? error_set_errno(err, -r, "confine_failed", "rf-image: seccomp") : 0;
+	return seccomp_enter(rules, ARRAY_LEN(rules), SECCOMP_RET_KILL_PROCESS, "rf-image", err);
 }
 
 int

@@ -39,13 +39,7 @@ int
 profile_enter(struct error *err)
 {
 	struct seccomp_rule rules[ARRAY_LEN(syscalls)];
-	struct seccomp_program program;
 	for (size_t i = 0; i < ARRAY_LEN(syscalls); i++)
 		rules[i] = (struct seccomp_rule){.nr = syscalls[i], .action = SECCOMP_RET_ALLOW};
-	int r = seccomp_compile(rules, ARRAY_LEN(rules), SECCOMP_RET_ERRNO | EPERM, &program, err);
-	if (r < 0)
-		return r;
-	r = seccomp_install(program.code, program.len);
-	seccomp_program_done(&program);
-	return r < 0 ? error_set_errno(err, -r, "confine_failed", "rf-layers: seccomp") : 0;
+	return seccomp_enter(rules, ARRAY_LEN(rules), SECCOMP_RET_ERRNO | EPERM, "rf-layers", err);
 }

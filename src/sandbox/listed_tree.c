@@ -9,6 +9,7 @@
 
 #include "base/sha256.h"
 #include "sandbox/listed_store.h"
+#include "sandbox/skeleton.h"
 
 /* Counts in the name: raise it when what is built here changes. */
 #define TREE_VERSION 2
@@ -53,28 +54,11 @@ listed_tree_files(const struct listed_set *set)
 
 /* ---- making ---- */
 
-/* mkdir -p of PATH (absolute) below FD; the last component only if IT_TOO. */
-static int
-make_directories(int fd, const char *path, bool it_too)
-{
-	char partial[LISTED_PATH_MAX];
-	size_t len = strlen(path);
-	for (size_t i = 1; i <= len; i++) {
-		if (path[i] != '/' && !(path[i] == 0 && it_too))
-			continue;
-		memcpy(partial, path + 1, i - 1);
-		partial[i - 1] = 0;
-		if (partial[0] != 0 && mkdirat(fd, partial, 0755) < 0 && errno != EEXIST)
-			return -errno;
-	}
-	return 0;
-}
-
 /* An empty file. */
 static int
 make_file(int fd, const char *path)
 {
-	int r = make_directories(fd, path, false);
+	int r = skeleton_make_path(fd, path, false);
 	if (r < 0)
 		return r;
 	_cleanup_close_ int file =
@@ -87,14 +71,14 @@ make_file(int fd, const char *path)
 static int
 copy_file(int state_fd, int fd, const struct listed_item *item)
 {
-	int r = make_directories(fd, item->path, false);
+	int r = skeleton_make_path(fd, item->path, false);
 	return r < 0 ? r : listed_store_link(state_fd, item, fd, item->path + 1);
 }
 
 static int
 make_link(int fd, const struct listed_item *item)
 {
-	int r = make_directories(fd, item->path, false);
+	int r = skeleton_make_path(fd, item->path, false);
 	return r == 0 && symlinkat(item->target, fd, item->path + 1) < 0 ? -errno : r;
 }
 
@@ -102,7 +86,7 @@ make_link(int fd, const struct listed_item *item)
 static int
 make_mount_point(int fd, const struct listed_item *item)
 {
-	return item->file ? make_file(fd, item->path) : make_directories(fd, item->path, true);
+	return item->file ? make_file(fd, item->path) : skeleton_make_path(fd, item->path, true);
 }
 
 static int

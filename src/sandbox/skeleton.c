@@ -21,11 +21,10 @@ static const char *const links[][2] = {{"/dev/fd", "/proc/self/fd"},
     {"/dev/stdin", "/proc/self/fd/0"}, {"/dev/stdout", "/proc/self/fd/1"},
     {"/dev/stderr", "/proc/self/fd/2"}, {"/dev/ptmx", "pts/ptmx"}, {"/dev/shm", "/tmp/.shm"}};
 
-/* mkdir -p of PATH (absolute) below FD; the last component only if WHOLE. */
-static int
-make_path(int fd, const char *path, bool whole)
+int
+skeleton_make_path(int fd, const char *path, bool whole)
 {
-	char partial[512];
+	char partial[4096];
 	size_t len = strlen(path);
 	if (len >= sizeof(partial))
 		return -ENAMETOOLONG;
@@ -43,7 +42,7 @@ make_path(int fd, const char *path, bool whole)
 static int
 make_file(int fd, const char *path, const char *text)
 {
-	int r = make_path(fd, path, false);
+	int r = skeleton_make_path(fd, path, false);
 	if (r < 0)
 		return r;
 	_cleanup_close_ int file =
@@ -56,7 +55,7 @@ make_file(int fd, const char *path, const char *text)
 static int
 make_link(int fd, const char *path, const char *target)
 {
-	int r = make_path(fd, path, false);
+	int r = skeleton_make_path(fd, path, false);
 	if (r == 0 && symlinkat(target, fd, path + 1) < 0 && errno != EEXIST)
 		r = -errno;
 	return r;
@@ -72,7 +71,7 @@ make_from_view(int fd, const struct json *view)
 		const char *from = json_get_str(json_at(binds, i), "from", "/");
 		const char *to = json_get_str(json_at(binds, i), "to", from);
 		bool file = json_get_bool(json_at(binds, i), "file", false);
-		r = file ? make_file(fd, to, "") : make_path(fd, to, true);
+		r = file ? make_file(fd, to, "") : skeleton_make_path(fd, to, true);
 	}
 	for (size_t i = 0; i < json_len(view_links) && r == 0; i++)
 		r = make_link(fd, json_get_str(json_at(view_links, i), "path", ""),
@@ -88,7 +87,7 @@ make_all(int fd, const struct json *view)
 {
 	int r = 0;
 	for (size_t i = 0; i < ARRAY_LEN(directories) && r == 0; i++)
-		r = make_path(fd, directories[i], true);
+		r = skeleton_make_path(fd, directories[i], true);
 	for (size_t i = 0; i < ARRAY_LEN(files) && r == 0; i++)
 		r = make_file(fd, files[i], "");
 	for (size_t i = 0; i < ARRAY_LEN(links) && r == 0; i++)

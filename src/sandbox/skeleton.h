@@ -5,9 +5,14 @@
  * each sandbox mounts it read-only. Making it anew each time would cost more than all mounts together. */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/error.h"
 #include "base/json.h"
 #include "base/macros.h"
+
+/* mkdir -p of PATH (absolute) below FD; the last component only if WHOLE. 0 or -errno. */
+int skeleton_make_path(int fd, const char *path, bool whole) MUST_CHECK;
 
 /* The name of the skeleton for VIEW (host.h) below STATE_FD's run/, made if it is not there yet (by a
  * rename, so it is whole or absent). RET has room for 64 bytes. 0 or -errno with ERR. */

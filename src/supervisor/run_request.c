@@ -358,6 +358,20 @@ begin(struct run *run)
 /* ---- the request ---- */
 
 int
+request_check_mode(const struct json *config, const char *mode, struct error *err)
+{
+	const char *allowed = json_get_str(config, "workspace", "none");
+	if (mode == NULL || strcmp(mode, allowed) == 0 ||
+	    (strcmp(mode, "staged") == 0 && strcmp(allowed, "direct") == 0))
+		return 0;
+	(void)error_set(err, EACCES, "denied",
+	    "the policy allows no %s workspace (sandbox.workspace: %s)", mode, allowed);
+	error_remedy(
+	    err, "set sandbox.workspace: %s in the policy, or use --policy workspace", mode);
+	return -EACCES;
+}
+
+int
 request_tighten(struct json *config, const struct json *wanted)
 {
 	struct json *limits = json_get(config, "limits");

@@ -92,22 +92,6 @@ use_prepared(struct run *run)
 	return true;
 }
 
-static int
-check_workspace(struct run *run, struct error *err)
-{
-	const char *allowed = json_get_str(run->config, "workspace", "none");
-	const char *wanted = json_get_str(json_get(run->request.body, "workspace"), "mode", "none");
-	bool fits = strcmp(wanted, "none") == 0 || strcmp(wanted, allowed) == 0 ||
-	    (strcmp(wanted, "staged") == 0 && strcmp(allowed, "direct") == 0);
-	if (fits)
-		return 0;
-	(void)error_set(err, EACCES, "denied",
-	    "the policy allows no %s workspace (sandbox.workspace: %s)", wanted, allowed);
-	error_remedy(
-	    err, "set sandbox.workspace: %s in the policy, or use --policy workspace", wanted);
-	return -EACCES;
-}
-
 /* RUN->config becomes what the verdict's generation wants, if that is not what was known. */
 static int
 take_config(struct run *run, struct msg *m, struct error *err)
@@ -146,7 +130,7 @@ on_approved(struct run *run, struct msg *m)
 	run->claimed = json_get_bool(m->body, "claimed", false);
 	int r = take_config(run, m, &err);
 	if (r == 0 && run->session == NULL)
-		r = check_workspace(run, &err);
+		r = request_check_mode(run->config, shape_of(run).workspace_mode, &err);
 	if (r < 0) {
 		run_fail(run, &err);
 	} else if (run->session != NULL) {

@@ -469,21 +469,6 @@ use_prepared(struct session *session)
 	return true;
 }
 
-static int
-check_workspace(const struct session *session, struct error *err)
-{
-	const char *allowed = json_get_str(session->config, "workspace", "none");
-	const char *wanted = session->workspace_mode;
-	if (wanted == NULL || strcmp(wanted, allowed) == 0 ||
-	    (strcmp(wanted, "staged") == 0 && strcmp(allowed, "direct") == 0))
-		return 0;
-	(void)error_set(err, EACCES, "denied",
-	    "the policy allows no %s workspace (sandbox.workspace: %s)", wanted, allowed);
-	error_remedy(
-	    err, "set sandbox.workspace: %s in the policy, or use --policy workspace", wanted);
-	return -EACCES;
-}
-
 /* The policy's sandbox is known: something is built, or taken. */
 static void
 build(struct session *session, const char *hash, const struct json *config)
@@ -495,7 +480,7 @@ build(struct session *session, const char *hash, const struct json *config)
 	session->config = json_copy(config);
 	(void)request_tighten(session->config, json_get(session->request.body, "limits"));
 	session->state = SESSION_BUILDING;
-	int r = check_workspace(session, &err);
+	int r = request_check_mode(session->config, session->workspace_mode, &err);
 	if (r == 0 && use_prepared(session))
 		return;
 	if (r == 0)

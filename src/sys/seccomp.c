@@ -315,3 +315,16 @@ seccomp_install(const struct sock_filter *code, unsigned short len)
 		return -errno;
 	return 0;
 }
+
+int
+seccomp_enter(const struct seccomp_rule *rules, size_t n_rules, uint32_t default_action,
+    const char *who, struct error *err)
+{
+	struct seccomp_program program;
+	int r = seccomp_compile(rules, n_rules, default_action, &program, err);
+	if (r < 0)
+		return r;
+	r = seccomp_install(program.code, program.len);
+	seccomp_program_done(&program);
+	return r < 0 ? error_set_errno(err, -r, "confine_failed", "%s: seccomp", who) : 0;
+}

@@ -45,5 +45,8 @@ struct seccomp_program {
 int seccomp_compile(const struct seccomp_rule *rules, size_t n_rules, uint32_t default_action,
     struct seccomp_program *ret, struct error *err) MUST_CHECK;
 void seccomp_program_done(struct seccomp_program *program);
+/* Compiles RULES and installs them on this thread. WHO stands in the error. 0 or -errno with ERR. */
+int seccomp_enter(const struct seccomp_rule *rules, size_t n_rules, uint32_t default_action,
+    const char *who, struct error *err) MUST_CHECK;
 /* Installs CODE on this thread (no_new_privs must be set, or CAP_SYS_ADMIN held). 0 or -errno. */
 int seccomp_install(const struct sock_filter *code, unsigned short len) MUST_CHECK;

@@ -44,7 +44,6 @@ static int
 enter_seccomp(struct error *err)
 {
 	struct seccomp_rule rules[ARRAY_LEN(syscalls) + ARRAY_LEN(terminal_questions)];
-	struct seccomp_program program;
 	for (size_t i = 0; i < ARRAY_LEN(syscalls); i++)
 		rules[i] = (struct seccomp_rule){.nr = syscalls[i], .action = SECCOMP_RET_ALLOW};
 	for (size_t i = 0; i < ARRAY_LEN(terminal_questions); i++)
@@ -54,12 +53,8 @@ enter_seccomp(struct error *err)
 		    .tests = {{.index = 1, .op = SECCOMP_EQ, .value = terminal_questions[i]}},
 		    .n_tests = 1,
 		};
-	int r = seccomp_compile(rules, ARRAY_LEN(rules), SECCOMP_RET_KILL_PROCESS, &program, err);
-	if (r < 0)
-		return r;
-	r = seccomp_install(program.code, program.len);
-	seccomp_program_done(&program);
-	return r < 0 ? error_set_errno(err, -r, "confine_failed", "rf-workspace: seccomp") : 0;
+	return seccomp_enter(
+	    rules, ARRAY_LEN(rules), SECCOMP_RET_KILL_PROCESS, "rf-workspace", err);
 }
 
 int
