@@ -14,7 +14,8 @@
  * Request forms:
  *   exec   {"program","resolved","argv":[],"cwd","env":[names]}
  *   net    {"host","port","protocol":"tcp"}
- *   http   {"scheme","host","port","method","path","query","headers":{},"body_bytes"}
+ *   http   {"scheme","host","port","method","path","query","headers":{},"body_bytes",
+ *          "body_sha256"?}  headers: names in lower case; body_bytes -1: not known before (chunked)
  *   sql    {"database","text","statements":[{"verb","tables":[],"columns":[],"functions":[],"where":bool}]}
  *   tool   {"tool","arguments":{}}
  *   model  {"provider","model","tokens"}

@@ -131,4 +131,91 @@ enum msg_type {
 	MSG_CHECKPOINT = 72, /* {}: sign now; ← {"note":"…"} as MSG_CHECKPOINTED */
 	MSG_CHECKPOINTED = 73,
 	MSG_SYNC = 74, /* {}: everything before is on disk; ← MSG_OK */
+
+	/* the network boundary (doc/network.md). GATEWAY below is a gateway process's number. */
+
+	/* supervisor → arbiter, dialer, vault, gateway */
+	MSG_PEER_JOIN =
+	    100, /* {"peer":"arbiter|dialer|vault|gateway","gateway"?:N,"tenant"?}: the receiver's new
+	            conversation with that sibling; of a gateway which. fds: [socket]. No reply; its end is
+	            the sibling's. */
+	/* supervisor → arbiter */
+	MSG_NET_OPEN =
+	    101, /* {"sandbox","task","policy":{"name"}|{"hash"},"requester_uid","gateway":N}: from now on
+	            that gateway, and no other, proposes for that sandbox; ← MSG_OK */
+	MSG_NET_CLOSE = 102, /* {"sandbox"}: it ended, and with it what it asked for; no reply */
+	/* supervisor → gateway */
+	MSG_GATEWAY_OPEN =
+	    103, /* {"sandbox","task","network":{…} (policy_sandbox's),"bytes_per_s"?};
+	            ← MSG_GATEWAY_OPENED */
+	MSG_GATEWAY_OPENED = 104, /* ← {"ca": the sandbox's own authority, PEM} */
+	MSG_GATEWAY_LISTEN =
+	    105, /* {"sandbox","listeners":[{"role":"dns-udp|dns-tcp|tcp|proxy","port"}]}; fds: one
+	            each, made inside; any number of these; ← MSG_OK */
+	MSG_GATEWAY_CLOSE = 106, /* {"sandbox"}; ← MSG_GATEWAY_CLOSED */
+	MSG_GATEWAY_CLOSED =
+	    107, /* ← {"usage":{"connections","requests","denied","bytes_in","bytes_out"},"denials":[{
+	            "what","reason","needed"?,"count"}] (the first 16)} */
+
+	/* gateway → arbiter and back */
+	MSG_NET_REACH =
+	    110, /* {"sandbox","host","port"?}: could any rule permit something there? Decides nothing.
+	            ← MSG_NET_REACHED */
+	MSG_NET_REACHED =
+	    111, /* ← {"reach":bool,"raw":bool (net rules),"plain":bool (http rules of scheme http),
+	            "intercept":bool (http or git rules over TLS),"git":bool}; without a port only "reach" */
+	MSG_NET_CHANGED = 112, /* ← {"sandbox"}: what was said about reach is not good any more */
+	MSG_NET_PROPOSE =
+	    113, /* {"sandbox","action":{"kind":"net|http|git","target","request",…}}; ← MSG_NET_VERDICT */
+	MSG_NET_VERDICT =
+	    114, /* ← {"action_id","state":"performing" (allowed and claimed: do it now) |"reviewing" (another
+	            comes with this serial) |"denied|rejected|expired|revoked|invalidated","decision":{…},
+	            "limits":{"body_bytes"?,"response_bytes"?,"bytes"?,"time_ms"?,"bytes_per_s"?},"ticket"?:{…},
+	            "mac"?,"grant"?: id of what MSG_CREDENTIAL brings,"credential"?: its name,"review_id"?,
+	            "expires_at"?,"comment"?} */
+	MSG_NET_SETTLE =
+	    115, /* {"action_id","state":"succeeded|failed|unknown","outcome":{}}; no reply */
+	MSG_NET_WITHDRAW = 116, /* {"action_id"}: whoever asked left; no reply */
+	MSG_NET_NOTE =
+	    117, /* {"sandbox","event":"name-denied|connection-refused|request-refused|dial-refused",
+	            "data":{}}: what was refused before it could become an action, for the ledger; no reply */
+
+	/* gateway → dialer and back */
+	MSG_DIAL =
+	    120, /* {"ticket":{"id","gateway","sandbox","action_id","host","port","addresses"?:[CIDR] (private
+	            ones too, these only),"expires_ms" (wall clock),"connections":n},"mac": HMAC-SHA-256 of the
+	            canonical ticket in hexadecimal}; ← MSG_DIALED, or MSG_ERROR (ticket_refused,
+	            name_unknown, address_refused, connect_failed, dial_timeout) */
+	MSG_DIALED =
+	    121, /* ← {"address","port","addresses":n (checked)}; fds: [connected socket] */
+	/* arbiter → dialer */
+	MSG_TICKET_KEY =
+	    122, /* {"key"}: hexadecimal; what tickets are signed with from now on; no reply */
+
+	/* arbiter → vault and back */
+	MSG_GRANT =
+	    130, /* {"grant","credential","action_id","sandbox","gateway","target":{"kind","scheme"?,"host",
+	            "port","method"?,"path"?},"digest","expires_ms"}; the vault checks what the secret is bound to and
+	            sends MSG_CREDENTIAL to that gateway; ← MSG_GRANTED, or MSG_ERROR
+	            (credential_unknown, credential_not_bound) */
+	MSG_GRANTED = 131, /* ← {"grant","version"} */
+	MSG_REVOKE = 132,  /* {"grant"}|{"sandbox"}|{"credential"}: at once; no reply */
+	/* vault → gateway */
+	MSG_CREDENTIAL =
+	    133, /* ← {"grant","sandbox","credential","expires_ms","apply":{"as":"bearer|basic|header|
+	            query|cookie","name"? (of the header, parameter, cookie),"user"? (basic)},"value"};
+	            sent before MSG_GRANTED */
+	MSG_CREDENTIAL_REVOKED = 134, /* ← {"grant"} */
+	/* vault → arbiter */
+	MSG_SECRET_CHANGED =
+	    135, /* ← {"event":"secret-set|secret-removed","credential","by","version"}: for the ledger */
+
+	/* people (the CLI) → vault (vault.sock) and back */
+	MSG_SECRET_SET =
+	    140, /* {"name","as","header"?,"user"?,"bind":{"hosts":[],"ports"?:[],"methods"?:[],"paths"?:[]}};
+	            fds: [where its value is read from, to the end of file]; ← MSG_SECRETS with it */
+	MSG_SECRET_LIST = 141, /* {}; ← MSG_SECRETS */
+	MSG_SECRETS =
+	    142, /* ← {"secrets":[{"name","as",…,"bind","version","set_ms","by"}]}: no values */
+	MSG_SECRET_REMOVE = 143, /* {"name"}: and every grant of it; ← MSG_SECRETS */
 };

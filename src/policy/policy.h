@@ -82,9 +82,27 @@ struct json *decision_to_json(const struct decision *decision);
  *  "limits":{"cpu_millis","memory_bytes","processes","disk_bytes","wall_ms","cpu_time_ms",
  *            "output_bytes","open_files","network_bytes_per_s"},
  *  "floor":[{"term":"memory-limit","strength":"cgroup"},…]  (strength absent: any),
+ *  "network":{"ports":[n],"proxy_port":n}  (only with rules that allow or review net, http or git: the ports
+ *              that they name, sorted, each once, 53 never; those of ranges above NETWORK_PORTS_MAX are reached by
+ *              the proxy alone)
  *  "programs":["/usr/bin/git",…]}  (only with executables: listed: the absolute paths that exec rules
  * allow or send to review, as written, sorted, each once) */
 struct json *policy_sandbox(const struct policy *policy);
+#define NETWORK_PORTS_MAX 64
+#define NETWORK_PROXY_PORT 3128
+
+/* What rules could permit for connections to HOST (a name in lower case, or an address as text) at PORT (0: at any).
+ * For routing only: no decision. */
+struct policy_reach {
+	bool raw;       /* net rules */
+	bool plain;     /* http (or git) rules of scheme http */
+	bool intercept; /* http or git rules over TLS: ours to read */
+	bool git;       /* git rules */
+};
+struct policy_reach policy_reach(const struct policy *policy, const char *host, int port);
+/* The rule NAME's terms for whoever performs: {"credential"?,"addresses"?:[CIDR],"limits":{"body_bytes"?,
+ * "response_bytes"?,"bytes"?,"time_ms"?,"bytes_per_s"?}}; owned. NULL if there is no such rule. */
+struct json *policy_rule_terms(const struct policy *policy, const char *name);
 /* Budgets: {"calls_per_task":N,…} as the policy sets them; owned. */
 struct json *policy_budgets(const struct policy *policy);
 

@@ -15,6 +15,11 @@
 #define IDS_LEDGER (IDS_BASE + 1)
 #define IDS_ARBITER (IDS_BASE + 2)
 #define IDS_IMAGE (IDS_BASE + 3) /* rf-image while it reads an archive */
+#define IDS_DIALER (IDS_BASE + 4)
+#define IDS_VAULT (IDS_BASE + 5)
+#define IDS_GATEWAY \
+	(IDS_BASE + 16) /* and the next IDS_GATEWAYS - 1: one for each gateway process */
+#define IDS_GATEWAYS 64u
 
 /* The first id of a pair that no other live sandbox of this supervisor has. In a user namespace that
  * does not map the usual range, ids from the top of its largest extent. 0, or -ERANGE with ERR where

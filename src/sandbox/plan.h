@@ -9,9 +9,13 @@
  * INIT_PLAN →     {"scratch":{"bytes","inodes"}, "workspace":{"mode","path","dev","ino"}?,
  *                  "rlimits":{"open_files","processes","file_bytes","data_bytes"},
  *                  "later"?:bool (the workspace comes with INIT_WORKSPACE),
+ *                  "network"?:{"ports":[n],"proxy_port","resolver","bundle":bool} (every address is local,
+ *                  and these have listeners; resolv.conf names the resolver; the last descriptor is the
+ *                  bundle of authorities),
  *                  "fds":{"cgroups":N,"workspace":bool},
  *                  "filters":{"command":[AT,LENGTH],"init":[AT,LENGTH]} (instructions of the file)}
- *                 fds: filters, cgroup entries…, workspace mount?
+ *                 fds: filters, cgroup entries…, workspace mount?, bundle of authorities?
+ * INIT_LISTENERS ← {"listeners":[{"role","port"}]} (MSG_GATEWAY_LISTEN's); fds: one each. Before INIT_READY.
  * INIT_WAITING ←  {}: with "later": built but for the workspace
  * INIT_WORKSPACE → {"mode"}; fds: its mount
  * INIT_READY ←    {"evidence":{…},"timing":[…]}; fds: its /proc, scratch, upper directory?
@@ -47,6 +51,7 @@ enum init_msg {
 	INIT_TERMINAL,
 	INIT_WAITING,
 	INIT_WORKSPACE,
+	INIT_LISTENERS,
 };
 
 #define PLAN_CONTROL_FD 3

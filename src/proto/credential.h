@@ -1,0 +1,58 @@
+/* Putting a granted credential into a request, and keeping it out of what comes back. Pure. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/macros.h"
+#include "proto/http1.h"
+
+/* A credential as MSG_CREDENTIAL brings it. All owned; credential_done wipes them. */
+struct credential {
+	enum {
+		CREDENTIAL_BEARER,
+		CREDENTIAL_BASIC,
+		CREDENTIAL_HEADER,
+		CREDENTIAL_QUERY,
+		CREDENTIAL_COOKIE
+	} as;
+	char *name;                 /* its own, as rules name it */
+	char *field, *user, *value; /* header, parameter or cookie; basic's user */
+};
+
+/* From the body of MSG_CREDENTIAL. 0, -EBADMSG (a value that would break the head: control bytes) or -ENOMEM. */
+int credential_read(const struct json *body, struct credential *ret, struct error *err) MUST_CHECK;
+void credential_done(struct credential *credential);
+
+/* What a request with it looks like. Headers of HEAD that it replaces (the same header; Cookie is joined) are those for
+ * which credential_replaces says true; the caller leaves them out. */
+bool credential_replaces(const struct credential *credential, struct http_text name);
+/* Appends the header line (with CRLF) that it is, if it is one. */
+int credential_header(
+    const struct credential *credential, const struct http_head *head, struct buf *out) MUST_CHECK;
+/* Appends QUERY with it, if it is a parameter (replacing one of that name), percent-encoded. */
+int credential_query(const struct credential *credential, struct http_text query, struct buf *out)
+    MUST_CHECK;
+/* Whether TEXT contains the placeholder RINGFENCE_SECRET_<name> of CREDENTIAL (NULL: of any). */
+bool credential_placeholder(const struct credential *credential, struct http_text text);
+/* Appends TEXT with each placeholder of CREDENTIAL replaced by its value. */
+int credential_fill(const struct credential *credential, struct http_text text, struct buf *out)
+    MUST_CHECK;
+
+/* Removes secrets from bytes that pass, in any division: each occurrence (also in base64, in percent-encoding, and of
+ * basic's user:value) becomes asterisks of the same length, so that lengths hold. Holds back at most the longest
+ * secret less one byte. */
+struct scrub;
+struct scrub *scrub_new(void);
+struct scrub *scrub_free(struct scrub *scrub);
+/* Adds what CREDENTIAL could look like (copied). Values under 8 bytes are refused by `secret set`. 0 or -ENOMEM. */
+int scrub_add(struct scrub *scrub, const struct credential *credential) MUST_CHECK;
+bool scrub_is_empty(const struct scrub *scrub);
+/* Appends to OUT what of the stream so far is certain; END: nothing more comes. 0 or -ENOMEM, -EMSGSIZE. */
+int scrub_feed(struct scrub *scrub, const uint8_t *bytes, size_t len, bool end, struct buf *out)
+    MUST_CHECK;
+uint64_t scrub_count(const struct scrub *scrub); /* occurrences removed */
