@@ -74,19 +74,23 @@ struct guest *guest_find(struct gateway *gateway, const char *id);
 void guest_denied(struct guest *guest, const char *event, const char *what, const char *reason,
     const char *needed);
 
-/* reach.c: what could be reached at HOST and PORT (0: any). Calls FN at once if it is known, else later; REACH is NULL
- * if the arbiter cannot be asked (then nothing may be done). The guest's end forgets every question. */
+/* reach.c: what could be reached at HOST and PORT (0: any). FN is called at once if it is known (also before this
+ * returns), else later, and then *PLACE is the question meanwhile. REACH is NULL if the arbiter cannot be asked: then
+ * nothing may be done. The guest's end forgets every question. */
 struct reach {
 	bool reach, raw, plain, intercept, git;
 };
 typedef void reach_fn(const struct reach *reach, void *data);
-struct reach_question; /* to forget it */
-struct reach_question *reach_ask(
-    struct guest *guest, const char *host, int port, reach_fn *fn, void *data);
-/* FN will not be called. Accepts NULL; returns NULL. */
-struct reach_question *reach_forget(struct reach_question *question);
+struct reach_question;
+void reach_ask(struct guest *guest, const char *host, int port, reach_fn *fn, void *data,
+    struct reach_question **place);
+/* FN will not be called; its place is NULL then. Accepts NULL. */
+void reach_forget(struct reach_question *question);
 int reach_on_reached(struct conn *conn, struct msg *m);
 int reach_on_changed(struct conn *conn, struct msg *m);
+/* Whether M answered a question of ours. */
+bool reach_on_error(struct conn *conn, struct msg *m);
+void reach_all_lost(struct gateway *gateway);
 void reach_done(struct guest *guest);
 
 /* dns.c: serves FD (taken) for GUEST: a UDP socket, or a listening TCP one. 0 or -errno. */

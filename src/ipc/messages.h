@@ -148,7 +148,9 @@ enum msg_type {
 	MSG_GATEWAY_OPEN =
 	    103, /* {"sandbox","task","network":{…} (policy_sandbox's),"bytes_per_s"?};
 	            ← MSG_GATEWAY_OPENED */
-	MSG_GATEWAY_OPENED = 104, /* ← {"ca": the sandbox's own authority, PEM} */
+	MSG_GATEWAY_OPENED =
+	    104, /* ← {"ca": the sandbox's own authority, PEM}; fds: [sealed memory: the
+	                              system's authorities and this one, PEM] */
 	MSG_GATEWAY_LISTEN =
 	    105, /* {"sandbox","listeners":[{"role":"dns-udp|dns-tcp|tcp|proxy","port"}]}; fds: one
 	            each, made inside; any number of these; ← MSG_OK */

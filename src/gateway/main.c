@@ -1,0 +1,143 @@
+/* rf-gateway: what the sandboxes of one tenant meet instead of a network.
+ *
+ *   uid            its own (--uid N --gid N, when the supervisor is root), else the caller's
+ *   capabilities   none; no_new_privs; not dumpable
+ *   system calls   profile.c: sockets that it was given, no new ones: no socket, no connect, no bind
+ *   paths          none (chroot into an empty directory as root; Landlock without a rule always)
+ *   peers          rf-supervisor, rf-arbiter, rf-dialer, rf-vault by socket pair
+ *   secrets        the keys of its sandboxes' authorities, in memory; credentials that were granted, for
+ *                  as long as their grants last
+ *   hostile bytes  everything that the agent sends, and everything that upstreams answer
+ *   if compromised an attacker can ask the arbiter for what the tenant's policy allows, under its name and
+ *                  on record, and use what is granted for that; read and change what the tenant's sandboxes
+ *                  exchange with hosts that they may reach. They cannot reach anything the arbiter did not
+ *                  sign a ticket for, get a credential that no allowed action needs, or see another
+ *                  tenant's.
+ *
+ * The authorities that upstreams are trusted by are read before the first lock. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "gateway/dispatch.h"
+#include "gateway/gateway.h"
+#include "gateway/profile.h"
+#include "ipc/spawn.h"
+#include "policy/config.h"
+
+#define EXIT_SETUP 125
+#define BUNDLE_BYTES_MAX (8u * 1024 * 1024)
+#define CONFIG_BYTES_MAX (1024u * 1024)
+#define DEFAULT_AUTHORITIES "/etc/ssl/certs/ca-certificates.crt"
+
+static int
+fail(const struct error *err)
+{
+	log_event(LOG_ERROR, "start-failed", "reason", err->message, NULL);
+	return EXIT_SETUP;
+}
+
+static int
+parse_id(const char *text, unsigned *ret)
+{
+	char *end = NULL;
+	errno = 0;
+	unsigned long value = strtoul(text, &end, 10);
+	if (errno != 0 || *text < '0' || *text > '9' || *end != '\0' || value >= UINT32_MAX)
+		return -EINVAL;
+	*ret = (unsigned)value;
+	return 0;
+}
+
+static int
+parse_arguments(int argc, char **argv, unsigned *ret_uid, unsigned *ret_gid, struct error *err)
+{
+	bool good = argc == 5 && strcmp(argv[1], "--uid") == 0 && strcmp(argv[3], "--gid") == 0 &&
+	    parse_id(argv[2], ret_uid) == 0 && parse_id(argv[4], ret_gid) == 0;
+	if (!good || fcntl(SPAWN_SUPERVISOR, F_GETFD) < 0 || fcntl(SPAWN_STATE_DIR, F_GETFD) < 0)
+		return error_set(err, EINVAL, "not_for_people",
+		    "rf-gateway is started by rf-supervisor; use `ringfence`");
+	return 0;
+}
+
+/* Appends everything that FD gives. */
+static int
+read_all(int fd, struct buf *out)
+{
+	for (;;) {
+		uint8_t *room = buf_reserve(out, 16384);
+		if (room == NULL)
+			return -EMSGSIZE;
+		ssize_t n = read(fd, room, 16384);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : 0;
+		buf_grew(out, (size_t)n);
+	}
+}
+
+/* Whom upstreams must be vouched for by: what the configuration names, else the system's bundle. */
+static int
+read_authorities(struct gateway *gateway, struct error *err)
+{
+	_cleanup_buf_ struct buf text;
+	struct config *config = NULL;
+	buf_init(&text, CONFIG_BYTES_MAX);
+	if (fcntl(SPAWN_CONFIG, F_GETFD) >= 0 && read_all(SPAWN_CONFIG, &text) < 0)
+		return error_set(err, EIO, "config_unreadable", "the configuration cannot be read");
+	int r = config_load(buf_str(&text), text.len, "config.yaml", &config, err);
+	if (r < 0)
+		return r;
+	const char *path = config->authorities != NULL ? config->authorities : DEFAULT_AUTHORITIES;
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	r = fd < 0 ? -errno : read_all(fd, &gateway->bundle);
+	if (r < 0)
+		(void)error_set_errno(err, -r, "no_authorities",
+		    "the authorities that upstreams are trusted by: %s", path);
+	config_free(config);
+	if (r == 0)
+		gateway->trust = tls_trust_new(buf_str(&gateway->bundle), gateway->bundle.len, err);
+	return gateway->trust == NULL ? -EINVAL : 0;
+}
+
+/* As many descriptors as we may have: a connection takes two. */
+static void
+raise_files(void)
+{
+	struct rlimit files;
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &files);
+	}
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct gateway gateway;
+	struct error err = {.code = ""};
+	unsigned uid, gid;
+	log_program("rf-gateway");
+	buf_init(&gateway.bundle, BUNDLE_BYTES_MAX);
+	(void)umask(077);
+	(void)signal(SIGPIPE, SIG_IGN);
+	raise_files();
+	if (parse_arguments(argc, argv, &uid, &gid, &err) < 0 ||
+	    read_authorities(&gateway, &err) < 0 ||
+	    confine_enter(&gateway_profile, SPAWN_STATE_DIR, uid, gid, SPAWN_STATE_DIR, &err) < 0)
+		return fail(&err);
+	int r = loop_new(&gateway.loop);
+	if (r == 0)
+		r = dispatch_start(&gateway);
+	if (r < 0) {
+		(void)error_set_errno(&err, -r, "start_failed", "the event loop");
+		return fail(&err);
+	}
+	return loop_run(gateway.loop) < 0 ? EXIT_SETUP : 0;
+}

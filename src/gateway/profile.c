@@ -1,0 +1,88 @@
+/* The locks of rf-gateway, as data. It talks over sockets that it was given, or accepted on those: it cannot
+ * make one, connect one or bind one; it opens no file, executes nothing, and no memory of its becomes code. */
+#include "gateway/profile.h"
+
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+static const int calls[] = {
+    /* the loop and its messages */
+    SYS_epoll_create1,
+    SYS_epoll_ctl,
+#ifdef SYS_epoll_wait
+    SYS_epoll_wait,
+#endif
+    SYS_epoll_pwait,
+    SYS_recvmsg,
+    SYS_sendmsg,
+    SYS_getsockopt,
+    SYS_close,
+    SYS_fcntl,
+    SYS_fstat,
+    SYS_newfstatat,
+    /* connections */
+    SYS_accept4,
+    SYS_getsockname,
+    SYS_getpeername,
+    SYS_setsockopt,
+    SYS_read,
+    SYS_write,
+    SYS_readv,
+    SYS_writev,
+    SYS_recvfrom,
+    SYS_sendto,
+    SYS_shutdown,
+    SYS_splice,
+    SYS_pipe2,
+    SYS_ioctl, /* how much waits (FIONREAD) */
+    /* the bundle of authorities that a sandbox gets */
+    SYS_memfd_create,
+    SYS_ftruncate,
+    /* memory */
+    SYS_brk,
+    SYS_munmap,
+    SYS_mremap,
+    SYS_madvise,
+    SYS_mlock,
+    SYS_munlock,
+    /* itself */
+    SYS_getpid,
+    SYS_gettid,
+    SYS_getuid,
+    SYS_geteuid,
+    SYS_getgid,
+    SYS_getegid,
+    SYS_getrandom,
+    SYS_clock_gettime,
+    SYS_gettimeofday,
+    SYS_clock_nanosleep,
+    SYS_futex,
+    SYS_rt_sigreturn,
+    SYS_rt_sigprocmask,
+    SYS_rt_sigaction,
+    SYS_restart_syscall,
+    SYS_exit,
+    SYS_exit_group,
+};
+
+/* Memory, but none that can be executed. */
+static const struct seccomp_rule rules[] = {
+    {.nr = SYS_mmap,
+	.action = SECCOMP_RET_ALLOW,
+	.tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC, .value = 0}},
+	.n_tests = 1},
+    {.nr = SYS_mprotect,
+	.action = SECCOMP_RET_ALLOW,
+	.tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC, .value = 0}},
+	.n_tests = 1},
+};
+
+const struct confine_profile gateway_profile = {
+    .name = "rf-gateway",
+    .syscalls = calls,
+    .n_syscalls = ARRAY_LEN(calls),
+    .rules = rules,
+    .n_rules = ARRAY_LEN(rules),
+};
