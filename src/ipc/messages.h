@@ -185,7 +185,7 @@ enum msg_type {
 	/* gateway → dialer and back */
 	MSG_DIAL =
 	    120, /* {"ticket":{"id","gateway","sandbox","action_id","host","port","addresses"?:[CIDR] (private
-	            ones too, these only),"expires_ms" (wall clock),"connections":n},"mac": HMAC-SHA-256 of the
+	            ones too, these only),"expires_ms" (wall clock),"connections":n},"prefer"?: address to try first (if it is among those checked),"mac": HMAC-SHA-256 of the
 	            canonical ticket in hexadecimal}; ← MSG_DIALED, or MSG_ERROR (ticket_refused,
 	            name_unknown, address_refused, connect_failed, dial_timeout) */
 	MSG_DIALED =
