@@ -5,7 +5,10 @@
  * Refused: bare CR or LF, obs-fold, white space before a colon, NUL and control bytes, Content-Length
  * beside Transfer-Encoding, several Content-Lengths, a transfer coding other than one final "chunked",
  * anything in a request with version 1.0 and Transfer-Encoding, several Hosts or none, chunk sizes with
- * signs, white space or more than 15 digits, bytes ≥ 0x80 in names, methods and targets. */
+ * signs, white space or more than 15 digits, bytes ≥ 0x80 in names, methods and targets. Also, where the RFCs would
+ * permit it: an empty line before a message, leading zeros and tabs around Content-Length, Content_Length, any Expect
+ * but 100-continue on a request with a body, Host or Content-Length named by Connection. None of Host is accepted of a
+ * request with version 1.0 whose target names the host. */
 #pragma once
 
 #include <stdbool.h>
@@ -45,7 +48,7 @@ struct http_head {
 	bool upgrade; /* asks for, or (101) grants another protocol */
 };
 
-/* Reads the head at the front of BYTES. Its length, 0 if more bytes are needed, -EMSGSIZE (too large or too many
+/* Reads the head at the front of BYTES into RET (undefined unless it is complete). Its length, 0 if more bytes are needed, -EMSGSIZE (too large or too many
  * headers: 431), -EPROTONOSUPPORT (another version: 505), or -EBADMSG with ERR saying what was refused (400). */
 int http_request_parse(const uint8_t *bytes, size_t len, struct http_head *ret, struct error *err)
     MUST_CHECK;
@@ -87,8 +90,10 @@ struct http_chunks {
 };
 
 /* Reads of BYTES as much as gives one run of content: how many bytes were used in *RET_USED, and where the content is
- * (may be empty). 0, or -EBADMSG. Chunk extensions are refused (they carry nothing we forward). */
+ * (may be empty). Fewer than LEN are used only if there is content or the end was met: call again with the rest until
+ * all are used or DONE; what follows the end is not touched. 0, or -EBADMSG, then and ever after. Chunk extensions are refused (they carry nothing we forward). */
 int http_chunks_read(struct http_chunks *chunks, const uint8_t *bytes, size_t len, size_t *ret_used,
     struct http_text *ret_content) MUST_CHECK;
-/* Appends the header of a chunk of LEN bytes; LEN 0: the last one. CRLF after the content is the caller's. */
+/* Appends the header of a chunk of LEN bytes ("1f\r\n"); LEN 0: the last one. The CRLF after the content is the
+ * caller's, after the last one's none too: "0\r\n" + "\r\n" ends the body. */
 int http_chunk_begin(struct buf *out, size_t len);
