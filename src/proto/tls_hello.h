@@ -32,7 +32,8 @@ struct tls_hello {
  *  0           so far it is one; more bytes are needed (never once LEN is TLS_HELLO_MAX or more)
  *  -ENOMSG     it is not TLS: another protocol (RET is zero)
  *  -EBADMSG    TLS that is malformed or ambiguous; RET->refused says what
- *  -EMSGSIZE   it is larger than TLS_HELLO_MAX; RET->refused says so */
+ *  -EMSGSIZE   it is larger than TLS_HELLO_MAX; RET->refused says so
+ *  -ENOMEM */
 int tls_hello_read(const uint8_t *bytes, size_t len, struct tls_hello *ret) MUST_CHECK;
 /* Whether ALPN offers PROTOCOL. */
 bool tls_hello_offers(const struct tls_hello *hello, const char *protocol);
