@@ -19,7 +19,8 @@
  *   sql    {"database","text","statements":[{"verb","tables":[],"columns":[],"functions":[],"where":bool}]}
  *   tool   {"tool","arguments":{}}
  *   model  {"provider","model","tokens"}
- *   git    {"host","repository","operation":"fetch|push","refs":[{"name","force":bool,"delete":bool}]}
+ *   git    {"scheme"?,"host","port"?,"repository","operation":"fetch|push","refs":[{"name","force":bool,
+ *          "delete":bool,"create"?,"old"?,"new"?}]}  scheme: https unless given; port: the scheme's
  *   file   {"operation":"read|write|delete|commit","paths":[],"bytes","content"?}
  *          content: SHA-256 of what is written, so that an approval is for these bytes
  */

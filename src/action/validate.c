@@ -72,7 +72,8 @@ static const struct field http_fields[] = {
     {.name = "path", .type = FIELD_PATH, .need = REQUIRED, .max = 8192},
     {.name = "query", .type = FIELD_TEXT, .max = 16384},
     {.name = "headers", .type = FIELD_TEXT_MAP, .max = 128},
-    {.name = "body_bytes", .type = FIELD_INT, .max = JSON_INT_MAX},
+    {.name = "body_bytes", .type = FIELD_INT, .min = -1, .max = JSON_INT_MAX},
+    {.name = "body_sha256", .type = FIELD_TEXT, .min = 64, .max = 64},
     {0},
 };
 
@@ -109,11 +110,16 @@ static const struct field git_ref_fields[] = {
     {.name = "name", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 1024},
     {.name = "force", .type = FIELD_BOOL},
     {.name = "delete", .type = FIELD_BOOL},
+    {.name = "create", .type = FIELD_BOOL},
+    {.name = "old", .type = FIELD_TEXT, .min = 40, .max = 64},
+    {.name = "new", .type = FIELD_TEXT, .min = 40, .max = 64},
     {0},
 };
 
 static const struct field git_fields[] = {
+    {.name = "scheme", .type = FIELD_CHOICE, .choices = schemes},
     {.name = "host", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 253},
+    {.name = "port", .type = FIELD_INT, .min = 1, .max = 65535},
     {.name = "repository", .type = FIELD_TEXT, .need = REQUIRED, .min = 1, .max = 1024},
     {.name = "operation", .type = FIELD_CHOICE, .need = REQUIRED, .choices = git_operations},
     {.name = "refs", .type = FIELD_RECORDS, .max = 1024, .table = git_ref_fields},

@@ -110,7 +110,9 @@ say_permits(struct buf *out, const struct rule *r)
 		break;
 	case ACTION_GIT:
 		say_list(out, "operations", &r->operations, "any");
+		say_list(out, "schemes", &r->schemes, r->effect == VERDICT_DENY ? "any" : "https");
 		say_list(out, "hosts", &r->hosts, "any");
+		say_ports(out, &r->ports, r->effect == VERDICT_DENY ? "any" : "443 (80 for http)");
 		say_list(out, "repositories", &r->repositories, "any");
 		say_list(out, "branches", &r->branches, "any");
 		break;
@@ -208,6 +210,18 @@ note_exec(const struct policy *policy, const struct rule *r, struct json *notes)
 }
 
 static void
+note_credential(const struct rule *r, const char *what, struct json *notes)
+{
+	char text[200];
+	if (r->credential == NULL)
+		return;
+	(void)snprintf(text, sizeof(text),
+	    "the second lock on %s is the scope of the credential: as narrow as its issuer made it",
+	    what);
+	note(notes, text);
+}
+
+static void
 note_rule(const struct policy *policy, const struct rule *r, struct json *notes)
 {
 	switch (r->kind) {
@@ -219,15 +233,17 @@ note_rule(const struct policy *policy, const struct rule *r, struct json *notes)
 			note(notes,
 			    "the query string is not bounded, nor the bytes of a body within its "
 			    "size and type");
-		if (r->credential != NULL)
-			note(notes,
-			    "the second lock on method and path is the scope of the credential: as "
-			    "narrow as its "
-			    "issuer made it");
+		note_credential(r, "method and path", notes);
+		break;
+	case ACTION_GIT:
+		note_credential(r, "repository and branch", notes);
 		break;
 	case ACTION_NET:
 		if (r->effect != VERDICT_DENY)
-			note(notes, "the bytes of the connection are not read");
+			note(notes,
+			    "the bytes of the connection are not read, so whatever its server "
+			    "offers "
+			    "can be done, and anything can leave through it");
 		break;
 	case ACTION_SQL:
 		if (r->effect != VERDICT_DENY && r->columns.mode != LIST_ITEMS)

@@ -34,6 +34,9 @@ stricter(const struct rule *a, const struct rule *b)
 	bool a_final = a->undo <= UNDO_NONE, b_final = b->undo <= UNDO_NONE;
 	if (a_final != b_final)
 		return a_final;
+	/* Where one rule brings a credential and the other none, the agent's work needs the first. */
+	if ((a->credential != NULL) != (b->credential != NULL))
+		return a->credential != NULL;
 	return strcmp(a->name, b->name) < 0;
 }
 
@@ -144,6 +147,8 @@ policy_decide(const struct policy *policy, const struct json *action, struct dec
 	match_rules(policy, &s, &m);
 	const struct rule *rule = rules_decide(&m, ret);
 	ret->rule = rule != NULL ? rule->name : NULL;
+	const struct rule *permits = m.review != NULL ? m.review : m.allow;
+	ret->permits = permits != NULL ? permits->name : NULL;
 	ret->reversible = is_reversible(rule, &s);
 	risk_assess(policy, &s, ret->reversible, ret);
 	tighten_by_risk(policy, &s, ret);

@@ -154,17 +154,20 @@ build_model(const struct example *e, struct json *request)
 	return NULL;
 }
 
-/* "push github.com/acme/app main" */
+/* "push github.com/acme/app main", "fetch http://git.example:8080/acme/app" */
 static const char *
 build_git(const struct example *e, struct json *request)
 {
 	static const char expected[] =
-	    "expected fetch|push|force-push|delete host/repository [branch]";
+	    "expected fetch|push|force-push|delete host[:port]/repository [branch]";
 	char words[3][200] = {"", "", ""};
 	if (strlen(e->git) >= sizeof(words[0]) ||
 	    sscanf(e->git, "%199s %199s %199s", words[0], words[1], words[2]) < 2)
 		return expected;
-	char *slash = strchr(words[1], '/');
+	bool plain = strncmp(words[1], "http://", 7) == 0;
+	const char *host = words[1] + (plain ? 7 : strncmp(words[1], "https://", 8) == 0 ? 8 : 0);
+	int64_t port = plain ? 80 : 443;
+	const char *slash = strchr(host, '/');
 	bool force = strcmp(words[0], "force-push") == 0, gone = strcmp(words[0], "delete") == 0;
 	bool fetch = strcmp(words[0], "fetch") == 0, push = strcmp(words[0], "push") == 0;
 	if (slash == NULL || slash[1] == 0 || !(force || gone || fetch || push))
@@ -180,7 +183,11 @@ build_git(const struct example *e, struct json *request)
 		(void)json_set_bool(ref, "delete", gone);
 		(void)json_push(refs, ref);
 	}
-	(void)json_set(request, "host", json_new_string_n(words[1], (size_t)(slash - words[1])));
+	if (!split_port(host, (size_t)(slash - host), request, &port)) {
+		json_free(refs);
+		return expected;
+	}
+	(void)json_set_str(request, "scheme", plain ? "http" : "https");
 	(void)json_set_str(request, "repository", slash + 1);
 	(void)json_set_str(request, "operation", fetch ? "fetch" : "push");
 	(void)json_set(request, "refs", refs);
@@ -213,7 +220,7 @@ guess_effect(enum action_kind kind, const struct json *request)
 	if (kind == ACTION_MODEL)
 		return "read";
 	bool read = strcmp(what, "GET") == 0 || strcmp(what, "HEAD") == 0 ||
-	    strcmp(what, "read") == 0 || strcmp(what, "fetch") == 0;
+	    strcmp(what, "OPTIONS") == 0 || strcmp(what, "read") == 0 || strcmp(what, "fetch") == 0;
 	return read ? "read" : "write";
 }
 

@@ -45,6 +45,9 @@ bool rule_touches(const struct rule *rule, const struct subject *s);
 /* One pair per kind that has a file of its own. */
 bool exec_permits(const struct rule *rule, const struct subject *s);
 bool exec_touches(const struct rule *rule, const struct subject *s);
+/* Whether the host of S is one of RULE's, for sure or in some reading (net, http and git rules). */
+bool host_permitted(const struct rule *rule, const struct subject *s);
+bool host_touched(const struct rule *rule, const struct subject *s);
 bool net_permits(const struct rule *rule, const struct subject *s);
 bool net_touches(const struct rule *rule, const struct subject *s);
 bool http_permits(const struct rule *rule, const struct subject *s);

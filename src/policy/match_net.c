@@ -2,19 +2,10 @@
  * host. */
 #include <string.h>
 
-#include "policy/match.h"
+#include "policy/network.h"
 #include "policy/patterns.h"
 
-static bool
-port_listed(const struct ports *ports, int64_t port)
-{
-	for (size_t i = 0; i < ports->n; i++)
-		if (port >= ports->items[i].low && port <= ports->items[i].high)
-			return true;
-	return false;
-}
-
-static bool
+bool
 host_permitted(const struct rule *rule, const struct subject *s)
 {
 	if (!s->host_plain)
@@ -23,7 +14,7 @@ host_permitted(const struct rule *rule, const struct subject *s)
 	    (rule->addresses.n > 0 && list_has(&rule->addresses, s->host, cidr_match));
 }
 
-static bool
+bool
 host_touched(const struct rule *rule, const struct subject *s)
 {
 	if (s->host == NULL || (rule->hosts.mode != LIST_ITEMS && rule->addresses.n == 0))
@@ -39,7 +30,7 @@ bool
 net_permits(const struct rule *rule, const struct subject *s)
 {
 	return host_permitted(rule, s) &&
-	    (rule->ports.mode == LIST_ANY || port_listed(&rule->ports, s->port)) &&
+	    (rule->ports.mode == LIST_ANY || ports_have(&rule->ports, s->port)) &&
 	    strcmp(json_get_str(s->request, "protocol", "tcp"), "tcp") == 0;
 }
 
@@ -47,7 +38,7 @@ bool
 net_touches(const struct rule *rule, const struct subject *s)
 {
 	return host_touched(rule, s) &&
-	    (rule->ports.mode != LIST_ITEMS || s->port < 1 || port_listed(&rule->ports, s->port));
+	    (rule->ports.mode != LIST_ITEMS || s->port < 1 || ports_have(&rule->ports, s->port));
 }
 
 /* The value of header NAME (any case), or NULL. */
@@ -82,6 +73,9 @@ headers_permitted(const struct rule *rule, const struct json *request)
 		if (rule->credential != NULL && !listed &&
 		    list_has(&speaking, name, glob_match_fold))
 			return false;
+		/* What follows a change of protocol is not read: only a rule that says so. */
+		if (!listed && text_equal_fold(name, "upgrade"))
+			return false;
 		if (rule->headers.mode == LIST_ABSENT || rule->headers.mode == LIST_ANY || listed)
 			continue;
 		if (!list_has(&usual, name, glob_match_fold))
@@ -107,7 +101,8 @@ body_permitted(const struct rule *rule, const struct json *request)
 {
 	char type[128];
 	int64_t bytes = json_get_int(request, "body_bytes", 0);
-	if (!limit_holds(rule->limits.body_bytes, bytes))
+	/* A body whose size is not known before (-1) is held to the limit while it streams. */
+	if (bytes != -1 && !limit_holds(rule->limits.body_bytes, bytes))
 		return false;
 	const char *value = header(request, "content-type");
 	if (rule->content_types.mode != LIST_ITEMS || (value == NULL && bytes == 0))
@@ -116,23 +111,13 @@ body_permitted(const struct rule *rule, const struct json *request)
 	    list_has(&rule->content_types, media_type(value, type, sizeof(type)), glob_match_fold);
 }
 
-static bool
-scheme_permitted(const struct rule *rule, const char *scheme)
-{
-	if (rule->schemes.mode == LIST_ABSENT)
-		return strcmp(scheme, "https") == 0;
-	return list_has(&rule->schemes, scheme, text_same);
-}
-
 bool
 http_permits(const struct rule *rule, const struct subject *s)
 {
 	const char *scheme = json_get_str(s->request, "scheme", "");
 	const char *path = json_get_str(s->request, "path", "");
-	bool port = rule->ports.mode == LIST_ANY || port_listed(&rule->ports, s->port) ||
-	    (rule->ports.mode == LIST_ABSENT &&
-		s->port == (strcmp(scheme, "http") == 0 ? 80 : 443));
-	if (!host_permitted(rule, s) || !port || !scheme_permitted(rule, scheme))
+	if (!host_permitted(rule, s) || !rule_has_port(rule, scheme, s->port) ||
+	    !rule_speaks(rule, scheme))
 		return false;
 	if (!list_permits(&rule->methods, json_get_str(s->request, "method", NULL), text_same))
 		return false;
@@ -201,7 +186,9 @@ git_permits(const struct rule *rule, const struct subject *s)
 	const struct json *refs = json_get(s->request, "refs");
 	const char *repository = json_get_str(s->request, "repository", NULL);
 	const char *operation = json_get_str(s->request, "operation", NULL);
-	if (!host_permitted(rule, s) || repository == NULL || operation == NULL ||
+	const char *scheme = json_get_str(s->request, "scheme", "https");
+	if (!host_permitted(rule, s) || !rule_has_port(rule, scheme, s->port) ||
+	    !rule_speaks(rule, scheme) || repository == NULL || operation == NULL ||
 	    !list_permits(&rule->operations, operation, text_same))
 		return false;
 	if (rule->repositories.mode == LIST_ITEMS &&
@@ -235,7 +222,9 @@ git_touches(const struct rule *rule, const struct subject *s)
 	const struct json *refs = json_get(s->request, "refs");
 	const char *repository = json_get_str(s->request, "repository", NULL);
 	const char *operation = json_get_str(s->request, "operation", NULL);
-	if (!host_touched(rule, s) ||
+	if (!net_touches(rule, s) ||
+	    !list_touches(
+		&rule->schemes, json_get_str(s->request, "scheme", "https"), text_equal_fold) ||
 	    !path_touched(
 		&rule->repositories, repository, repository != NULL && path_is_plain(repository)))
 		return false;

@@ -40,7 +40,10 @@ struct review_terms {
 /* A decision is data. It borrows from the policy that made it. */
 struct decision {
 	enum verdict verdict;
-	const char *rule;                 /* the deciding rule, or NULL when none matched */
+	const char *rule; /* the deciding rule, or NULL when none matched */
+	const char *
+	    permits; /* the rule that permits it, whose terms it is performed on (policy_rule_terms); it
+	                        differs from RULE where a review rule only tightens. NULL if none does */
 	char reason[DECISION_REASON_MAX]; /* one line for people */
 	char needed[DECISION_REASON_MAX]; /* for a denial: which rule would be needed; may be "" */
 	int risk;                         /* 0..100 */
@@ -109,6 +112,8 @@ struct json *policy_budgets(const struct policy *policy);
 /* Whether this build can enforce POLICY (which names what is missing, one line each, in MISSING).
  * `check` prints these as notes; `run` refuses. */
 bool policy_enforceable(const struct policy *policy, struct buf *missing);
+/* What is enforceable but good to know, one line each (ports that are reached by the proxy alone). */
+void policy_notes(const struct policy *policy, struct buf *notes);
 /* Whether POLICY needs two people who can be told apart (several approvals, or an approver who is
  * not the requester). */
 bool policy_needs_two_people(const struct policy *policy);

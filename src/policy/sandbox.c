@@ -1,7 +1,7 @@
 /* What a policy asks of the sandbox and of this build. */
 #include <string.h>
 
-#include "policy/model.h"
+#include "policy/network.h"
 
 static const char *
 name_or(const char *const *names, int64_t value, const char *fallback)
@@ -108,6 +108,10 @@ policy_sandbox(const struct policy *policy)
 		json_free(v);
 		return NULL;
 	}
+	if (network_needed(policy) && json_set(v, "network", network_json(policy)) < 0) {
+		json_free(v);
+		return NULL;
+	}
 	return v;
 }
 
@@ -142,9 +146,6 @@ missing_sandbox(const struct sandbox *s, struct buf *missing)
 		    s->root);
 	if (s->exec_gate == GATE_KERNEL)
 		(void)buf_addf(missing, "sandbox.exec_gate: kernel is not in this build\n");
-	if (s->limits.network_bytes_per_s != FIELD_UNSET)
-		(void)buf_addf(
-		    missing, "sandbox.limits.network: there is no network in this build\n");
 }
 
 static void
@@ -164,11 +165,12 @@ missing_rule(const struct sandbox *s, const struct rule *rule, struct buf *missi
 		(void)buf_addf(missing,
 		    "rule %s: program: any; executables: listed needs rules that name programs\n",
 		    rule->name);
-	if (rule->kind != ACTION_EXEC && rule->kind != ACTION_FILE)
+	if (rule->kind == ACTION_SQL || rule->kind == ACTION_TOOL || rule->kind == ACTION_MODEL)
 		(void)buf_addf(missing, "rule %s: %s actions are not in this build\n", rule->name,
 		    kind_names[rule->kind]);
-	if (rule->credential != NULL)
-		(void)buf_addf(missing, "rule %s: credentials are not in this build\n", rule->name);
+	if (rule->credential != NULL && rule->kind != ACTION_HTTP && rule->kind != ACTION_GIT)
+		(void)buf_addf(missing, "rule %s: credentials of %s rules are not in this build\n",
+		    rule->name, kind_names[rule->kind]);
 	if (rule->undo > UNDO_NONE)
 		(void)buf_addf(missing, "rule %s: undo %s is not in this build\n", rule->name,
 		    undo_names[rule->undo]);

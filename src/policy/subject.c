@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "policy/index.h"
+#include "policy/network.h"
 #include "policy/patterns.h"
 
 /* A string member that is present and holds no NUL, else NULL. */
@@ -55,9 +56,8 @@ read_host(struct subject *s)
 	if (s->host == NULL)
 		return "the host is missing";
 	s->host_plain = host_is_plain(s->host);
-	bool plain_http = strcmp(json_get_str(s->request, "scheme", ""), "http") == 0;
-	s->port =
-	    json_get_int(s->request, "port", s->kind == ACTION_HTTP ? (plain_http ? 80 : 443) : 0);
+	int usual = network_port_of(json_get_str(s->request, "scheme", ""));
+	s->port = json_get_int(s->request, "port", s->kind == ACTION_NET ? 0 : usual);
 	if (s->host_plain)
 		add_key(s, s->host, strlen(s->host));
 	return NULL;

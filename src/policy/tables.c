@@ -94,6 +94,13 @@ static const struct shape common_shape = {"a rule", common_fields, .size = sizeo
 #define HOSTS(flags_) \
 	{"hosts", FIELD_LIST, (flags_) | FIELD_OR_ANY, AT(rule, hosts), .check = check_host_pattern, \
 	 .doc = "host names; *.example.com is one label below, **.example.com any number of them"}
+#define WEB_PORTS \
+	{"ports", FIELD_PORTS, FIELD_OR_ANY, AT(rule, ports), \
+	 .doc = "TCP ports; 443 (80 for http) unless given"}
+#define SCHEMES {"schemes", FIELD_LIST, 0, AT(rule, schemes), .names = scheme_names, .doc = "https unless given"}
+#define ADDRESSES \
+	{"addresses", FIELD_LIST, 0, AT(rule, addresses), .check = check_cidr, \
+	 .doc = "addresses or networks (CIDR) that a host may resolve to, private ones too"}
 #define PATHS(flags_, doc_) \
 	{"paths", FIELD_LIST, (flags_) | FIELD_OR_ANY, AT(rule, paths), .check = check_path_pattern, \
 	 .doc = doc_}
@@ -116,16 +123,12 @@ static const struct field exec_fields[] = {
 static const struct field net_fields[] = {
 	HOSTS(FIELD_IF_PERMIT),
 	{"ports", FIELD_PORTS, FIELD_IF_PERMIT | FIELD_OR_ANY, AT(rule, ports), .doc = "TCP ports or ranges"},
-	{"addresses", FIELD_LIST, 0, AT(rule, addresses), .check = check_cidr,
-	 .doc = "addresses or networks (CIDR) that a host may resolve to, private ones too"},
+	ADDRESSES,
 	CREDENTIAL, LIMITS_FIELD(net_limits_shape), {NULL}};
 
 static const struct field http_fields[] = {
 	HOSTS(FIELD_IF_PERMIT),
-	{"ports", FIELD_PORTS, FIELD_OR_ANY, AT(rule, ports), .doc = "TCP ports; 443 unless given"},
-	{"schemes", FIELD_LIST, 0, AT(rule, schemes), .names = scheme_names, .doc = "https unless given"},
-	{"addresses", FIELD_LIST, 0, AT(rule, addresses), .check = check_cidr,
-	 .doc = "addresses or networks (CIDR) that a host may resolve to, private ones too"},
+	WEB_PORTS, SCHEMES, ADDRESSES,
 	{"methods", FIELD_LIST, FIELD_IF_PERMIT | FIELD_OR_ANY, AT(rule, methods), .check = check_method,
 	 .doc = "request methods, in capitals"},
 	PATHS(0, "request paths; * stays within a segment, ** crosses them"),
@@ -188,7 +191,7 @@ static const struct field model_fields[] = {
 	CREDENTIAL, LIMITS_FIELD(model_limits_shape), {NULL}};
 
 static const struct field git_fields[] = {
-	HOSTS(FIELD_IF_PERMIT),
+	HOSTS(FIELD_IF_PERMIT), WEB_PORTS, SCHEMES, ADDRESSES,
 	{"repositories", FIELD_LIST, FIELD_IF_PERMIT | FIELD_OR_ANY, AT(rule, repositories),
 	 .check = check_path_pattern, .doc = "repository paths: acme/app, acme/*"},
 	{"operations", FIELD_LIST, FIELD_IF_PERMIT | FIELD_OR_ANY, AT(rule, operations),
@@ -390,7 +393,7 @@ static const struct field example_fields[] = {
 	{"sql", FIELD_TEXT, 0, AT(example, sql), .doc = "a simple statement; with database"},
 	{"tool", FIELD_TEXT, 0, AT(example, tool), .doc = "a tool's name; with arguments"},
 	{"model", FIELD_TEXT, 0, AT(example, model), .doc = "provider/model; with tokens"},
-	{"git", FIELD_TEXT, 0, AT(example, git), .doc = "fetch|push|force-push|delete host/repository [branch]"},
+	{"git", FIELD_TEXT, 0, AT(example, git), .doc = "fetch|push|force-push|delete host[:port]/repository [branch]"},
 	{"file", FIELD_TEXT, 0, AT(example, file), .doc = "read|write|delete|commit path"},
 	{"action", FIELD_VALUE, 0, AT(example, action), .doc = "a whole action record, as in doc/action.md"},
 	{"database", FIELD_TEXT, 0, AT(example, database), .check = check_word, .doc = "for sql"},

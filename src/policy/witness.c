@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "policy/arena.h"
+#include "policy/network.h"
 
 #define CHOICES_MAX 12
 #define AXES_MAX 6
@@ -114,7 +115,9 @@ static int64_t
 some_port(const struct rule *rule, bool outside)
 {
 	if (rule->ports.mode != LIST_ITEMS)
-		return outside ? 4242 : 443;
+		return outside                                               ? 4242
+		    : rule->kind == ACTION_NET || rule_speaks(rule, "https") ? 443
+									     : 80;
 	return outside ? (rule->ports.items[0].low == 4242 ? 4243 : 4242)
 		       : rule->ports.items[0].low;
 }
@@ -135,7 +138,7 @@ build_http(const struct rule *rule, const char *const *texts)
 	struct json *request = build_net(rule, texts);
 	struct json *headers = json_new_object();
 	json_unset(request, "protocol");
-	(void)json_set_str(request, "scheme", "https");
+	(void)json_set_str(request, "scheme", rule_speaks(rule, "https") ? "https" : "http");
 	(void)json_set_str(request, "method", texts[2]);
 	(void)json_set_str(request, "path", texts[3]);
 	if (texts[4] != NULL)
@@ -221,7 +224,7 @@ text_or_x(const char *text)
 }
 
 static struct json *
-build_git(const char *const *texts)
+build_git(const struct rule *rule, const char *const *texts)
 {
 	const char *operation = text_or_x(texts[2]), *branch = text_or_x(texts[3]);
 	struct json *request = json_new_object(), *refs = json_new_array(),
@@ -240,6 +243,8 @@ build_git(const char *const *texts)
 	(void)json_set_str(request, "host", texts[0]);
 	(void)json_set_str(request, "repository", texts[1]);
 	(void)json_set_str(request, "operation", fetch ? "fetch" : "push");
+	(void)json_set_str(request, "scheme", rule_speaks(rule, "https") ? "https" : "http");
+	(void)json_set_int(request, "port", some_port(rule, texts[4] == NULL));
 	(void)json_set(request, "refs", refs);
 	return request;
 }
@@ -275,7 +280,7 @@ build_request(const struct rule *rule, const char *const *texts)
 	case ACTION_MODEL:
 		return build_model(rule, texts);
 	case ACTION_GIT:
-		return build_git(texts);
+		return build_git(rule, texts);
 	case ACTION_FILE:
 		return build_file(rule, texts);
 	case ACTION_KINDS:
@@ -342,6 +347,7 @@ add_axes(struct walk *w)
 		add_axis(w, &r->repositories, "other/repository");
 		axis_add(axis_add(add_axis(w, &r->operations, "fetch"), "push"), "force-push");
 		add_axis(w, &r->branches, "other-branch");
+		add_switch(w);
 		break;
 	case ACTION_FILE:
 		axis_add(add_axis(w, &r->operations, "commit"), "delete");

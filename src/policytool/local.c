@@ -63,6 +63,13 @@ print_notes(const struct policy *policy)
 			line += n + (line[n] == '\n');
 		}
 	}
+	buf_clear(&missing);
+	policy_notes(policy, &missing);
+	for (const char *line = buf_str(&missing); *line != 0;) {
+		size_t n = strcspn(line, "\n");
+		(void)printf("note: %.*s\n", (int)n, line);
+		line += n + (line[n] == '\n');
+	}
 	if (policy_needs_two_people(policy))
 		(void)printf("note: its reviews need another person than the requester (or "
 			     "review.self_approve: "

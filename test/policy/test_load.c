@@ -331,11 +331,21 @@ what_this_build_lacks_is_named_line_by_line(void **state)
 {
 	assert_missing(HEAD "sandbox: {executables: listed, root: \"image:x\", exec_gate: kernel}\n"
 			    "rules:\n"
-			    "  - {name: h, allow: http, hosts: any, methods: any, credential: c}\n",
+			    "  - {name: h, allow: http, hosts: any, methods: any, credential: c}\n"
+			    "  - {name: s, allow: sql, database: d, statements: any, tables: any, "
+			    "credential: c}\n"
+			    "  - {name: n, allow: net, hosts: any, ports: [22], credential: c}\n"
+			    "  - {name: g, review: git, hosts: any, repositories: any, operations: "
+			    "any, credential: c}\n"
+			    "  - {name: t, deny: tool}\n"
+			    "  - {name: m, review: model, providers: any}\n",
 	    "sandbox.executables: listed in an image (root: image:x) is not in this build\n"
 	    "sandbox.exec_gate: kernel is not in this build\n"
-	    "rule h: http actions are not in this build\nrule h: credentials are not in this "
-	    "build\n");
+	    "rule s: sql actions are not in this build\n"
+	    "rule s: credentials of sql rules are not in this build\n"
+	    "rule n: credentials of net rules are not in this build\n"
+	    "rule t: tool actions are not in this build\n"
+	    "rule m: model actions are not in this build\n");
 	assert_missing(HEAD "sandbox: {root: \"image:x\"}\nrules: []\n", "");
 	assert_missing(HEAD "sandbox: {executables: listed}\nrules: []\n", "");
 }
