@@ -162,6 +162,13 @@ receive(struct conn *conn)
 	}
 }
 
+void
+conn_receive(struct conn *conn)
+{
+	if (conn != NULL && !conn->closing)
+		receive(conn);
+}
+
 /* ---- sending ---- */
 
 static void

@@ -135,7 +135,8 @@ confine_enter(const struct confine_profile *profile, int dir_fd, uid_t uid, gid_
 		r = close_the_way_back(profile, keep_fds_below, err);
 	if (r == 0)
 		r = landlock_restrict(profile->paths, profile->n_paths,
-		    LL_NET_BIND | LL_NET_CONNECT, LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL, NULL, err);
+		    (LL_NET_BIND | LL_NET_CONNECT) & ~profile->net,
+		    LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL, NULL, err);
 	if (r == 0)
 		r = enter_seccomp(profile, err);
 	return r;

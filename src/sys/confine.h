@@ -18,6 +18,7 @@ struct confine_profile {
 	size_t n_rules;
 	const struct landlock_path *paths; /* relative to the working directory */
 	size_t n_paths;
+	uint64_t net; /* LL_NET_* that Landlock leaves alone; 0: no TCP bind, no TCP connect */
 };
 
 /* Steps, in order: fchdir to DIR_FD if not negative; as root also chroot there and become UID:GID
