@@ -25,7 +25,7 @@ struct init {
 	uid_t init_uid, command_uid;
 	gid_t init_gid, command_gid;
 	bool change_ids;
-	int filter_fd, workspace_fd, proc_fd, scratch_fd, upper_fd;
+	int filter_fd, workspace_fd, bundle_fd, proc_fd, scratch_fd, upper_fd;
 	int rules_fd; /* of the Landlock domain that each command enters; -1: we are in it */
 	bool noexec;  /* what is writable */
 	struct json *evidence, *timing;

@@ -30,6 +30,7 @@ static const struct landlock_path fixed[] = {
     {-1, "/", LL_READ_DIR},
     {-1, "/etc", LL_READ},
     {-1, "/proc", LL_READ},
+    {-1, PLAN_NETWORK, LL_READ},
     {-1, "/dev/null", LL_READ_FILE | LL_WRITE_FILE | LL_TRUNCATE | LL_IOCTL_DEV},
     {-1, "/dev/zero", LL_READ_FILE | LL_WRITE_FILE | LL_IOCTL_DEV},
     {-1, "/dev/full", LL_READ_FILE | LL_WRITE_FILE | LL_IOCTL_DEV},

@@ -17,13 +17,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <net/if.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -36,6 +34,7 @@
 #include "base/clock.h"
 #include "init/init.h"
 #include "init/locks.h"
+#include "init/network.h"
 #include "sandbox/plan.h"
 
 static void
@@ -103,8 +102,11 @@ enter_groups(struct init *init)
 			return error_set_errno(&init->err, errno, "cgroup_failed",
 			    "the sandbox cannot enter its control group");
 	}
-	if (json_get_bool(fds, "workspace", false))
+	bool workspace = json_get_bool(fds, "workspace", false);
+	if (workspace)
 		init->workspace_fd = msg_take_fd(&init->plan_msg, 1 + groups);
+	if (json_get_bool(json_get(init->plan, "network"), "bundle", false))
+		init->bundle_fd = msg_take_fd(&init->plan_msg, 1 + groups + (workspace ? 1 : 0));
 	if (unshare(CLONE_NEWCGROUP) < 0)
 		return error_set_errno(&init->err, errno, "sandbox_failed", "no cgroup namespace");
 	return 0;
@@ -127,19 +129,10 @@ become_init(struct init *init)
 }
 
 static int
-raise_loopback(void)
-{
-	_cleanup_close_ int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq request = {.ifr_flags = IFF_UP | IFF_RUNNING};
-	(void)snprintf(request.ifr_name, sizeof(request.ifr_name), "lo");
-	return fd < 0 || ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? -errno : 0;
-}
-
-static int
 name_host(struct init *init)
 {
 	const char *name = json_get_str(init->view, "hostname", "sandbox");
-	if (sethostname(name, strlen(name)) < 0 || raise_loopback() < 0)
+	if (sethostname(name, strlen(name)) < 0 || network_raise_loopback() < 0)
 		return error_set_errno(&init->err, errno, "sandbox_failed",
 		    "cannot set up the host name and the loopback interface");
 	return locks_keyring(&init->err);
@@ -214,13 +207,23 @@ finish(struct init *init)
 		return r;
 	note_namespaces(init);
 	step_done(init, "group");
+	const struct json *network = json_get(init->plan, "network");
+	if (network != NULL) {
+		r = network_open(network, init->control, init->evidence, &init->err);
+		if (r < 0)
+			return r;
+		step_done(init, "network");
+	}
 	if (json_get_bool(init->plan, "later", false))
 		r = await_workspace(init);
 	if (r == 0)
 		r = root_finish(
 		    &init->root, init->view, init->plan, init->workspace_fd, &init->upper_fd);
+	if (r == 0 && network != NULL)
+		r = network_show(network, init->bundle_fd, &init->err);
 	if (r < 0)
 		return r;
+	close_fd(&init->bundle_fd);
 	init->scratch_fd = TAKE_FD(init->root.scratch);
 	/* For the supervisor, which counts by it: everything in here, and nothing else. */
 	init->proc_fd = open("/proc", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
@@ -305,6 +308,7 @@ main(void)
 	    .view_msg = MSG_INIT,
 	    .plan_msg = MSG_INIT,
 	    .workspace_fd = -1,
+	    .bundle_fd = -1,
 	    .proc_fd = -1,
 	    .scratch_fd = -1,
 	    .upper_fd = -1,

@@ -59,3 +59,9 @@ enum init_msg {
 #define PLAN_HOME "/home/agent"
 #define PLAN_UID 1000 /* what the command is inside, where two ids can be mapped */
 #define PLAN_INIT_UID 1001
+
+/* With "network": a read-only file system of the sandbox's own, with the bundle of authorities and resolv.conf. They
+ * are shown where programs look for them, too, as far as the root has such a place. */
+#define PLAN_NETWORK "/run/ringfence"
+#define PLAN_RESOLVER "198.18.0.1" /* in the range of the gateway's synthetic addresses */
+#define PLAN_AUTHORITIES PLAN_NETWORK "/ca-certificates.crt"

@@ -300,9 +300,24 @@ add_env(struct json *list, const char *name, const char *value)
 	(void)json_push(list, json_new_string(buf_str(&text)));
 }
 
-/* The environment of a command: ours, then the image's, then the request's; later ones win. */
+/* What makes clients that bring authorities of their own, or look elsewhere, trust ours. */
+static const char *const authority_variables[] = {"SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS",
+    "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "PIP_CERT", "NPM_CONFIG_CAFILE",
+    "AWS_CA_BUNDLE"};
+
+static bool
+is_authority_variable(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(authority_variables); i++)
+		if (strcmp(authority_variables[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* The environment of a command: ours, then the image's, then the request's; later ones win. With NETWORK an image does
+ * not say which authorities there are. */
 static struct json *
-make_env(const struct json *image, const struct json *additions)
+make_env(const struct json *image, const struct json *additions, bool network)
 {
 	static const char *const base[][2] = {
 	    {"PATH", "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"},
@@ -312,8 +327,12 @@ make_env(const struct json *image, const struct json *additions)
 	for (size_t i = 0; i < ARRAY_LEN(base); i++)
 		if (json_get(additions, base[i][0]) == NULL && json_get(image, base[i][0]) == NULL)
 			add_env(list, base[i][0], base[i][1]);
+	for (size_t i = 0; network && i < ARRAY_LEN(authority_variables); i++)
+		if (json_get(additions, authority_variables[i]) == NULL)
+			add_env(list, authority_variables[i], PLAN_AUTHORITIES);
 	for (size_t i = 0; i < json_len(image); i++)
-		if (json_get(additions, json_name_at(image, i)) == NULL)
+		if (json_get(additions, json_name_at(image, i)) == NULL &&
+		    !(network && is_authority_variable(json_name_at(image, i))))
 			add_env(list, json_name_at(image, i), json_str(json_at(image, i), ""));
 	for (size_t i = 0; i < json_len(additions); i++)
 		add_env(list, json_name_at(additions, i), json_str(json_at(additions, i), ""));
@@ -396,6 +415,16 @@ where(const struct filter *filter)
 	return pair;
 }
 
+/* CONFIG's "network" as rf-init needs it. */
+static struct json *
+make_network(const struct json *config)
+{
+	struct json *network = json_copy(json_get(config, "network"));
+	(void)json_set_str(network, "resolver", PLAN_RESOLVER);
+	(void)json_set_bool(network, "bundle", true);
+	return network;
+}
+
 static struct json *
 make_plan(const struct sandbox *sandbox, const struct sandbox_shape *shape, unsigned groups,
     bool workspace_mount)
@@ -417,6 +446,8 @@ make_plan(const struct sandbox *sandbox, const struct sandbox_shape *shape, unsi
 	(void)json_set(plan, "fds", fds);
 	(void)json_set(plan, "filters", loaded);
 	(void)json_set(plan, "rlimits", make_rlimits(sandbox, limits));
+	if (sandbox->network)
+		(void)json_set(plan, "network", make_network(shape->config));
 	if (shape->later)
 		(void)json_set_bool(plan, "later", true);
 	else if (shape->workspace_mode != NULL)
@@ -468,6 +499,9 @@ sandbox_send_plan(struct sandbox *sandbox, const struct sandbox_shape *shape, st
 		return workspace;
 	if (workspace >= 0)
 		fds[n++] = workspace;
+	sandbox->network = json_get(shape->config, "network") != NULL;
+	if (sandbox->network)
+		fds[n++] = shape->bundle_fd;
 	_cleanup_json_ struct json *plan = make_plan(sandbox, shape, groups, workspace >= 0);
 	r = msg_send(sandbox->control, INIT_PLAN, 0, plan, fds, n);
 	return r < 0 ? error_set_errno(err, -r, "sandbox_failed", "rf-init does not take its plan")
@@ -504,7 +538,8 @@ order(struct sandbox *sandbox, uint16_t type, const struct sandbox_command *comm
 	const char *home = sandbox->workspace ? PLAN_WORKSPACE : PLAN_HOME;
 	(void)json_set_int(body, "command", command->number);
 	(void)json_set(body, "argv", json_copy(command->argv));
-	(void)json_set(body, "env", make_env(json_get(sandbox->view, "env"), command->env));
+	(void)json_set(
+	    body, "env", make_env(json_get(sandbox->view, "env"), command->env, sandbox->network));
 	(void)json_set_str(body, "program", command->program);
 	(void)json_set_str(body, "cwd", command->cwd != NULL ? command->cwd : home);
 	if (command->cpu_time_ms > 0)

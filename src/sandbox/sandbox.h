@@ -56,6 +56,7 @@ struct sandbox {
 	uid_t inner_init_uid, inner_uid;
 	gid_t inner_init_gid, inner_gid;
 	bool workspace, staged;
+	bool network; /* it has listeners, and a bundle of authorities */
 };
 
 /* What a sandbox becomes. All borrowed. */
@@ -65,7 +66,8 @@ struct sandbox_shape {
 	const char *workspace_mode; /* NULL, "staged" or "direct" */
 	const char *workspace_path;
 	int workspace_fd; /* the caller's descriptor of it, or -1 */
-	bool later;       /* of the workspace only the mode is known yet: sandbox_send_workspace */
+	int bundle_fd; /* with CONFIG's "network": the authorities that it trusts, sealed memory */
+	bool later;    /* of the workspace only the mode is known yet: sandbox_send_workspace */
 };
 
 /* What is executed in it. All borrowed. */

@@ -87,6 +87,14 @@ mounts_create(const char *type, const char *const *options, uint64_t attrs, stru
 }
 
 int
+mounts_restrict(int fd, uint64_t attrs)
+{
+	struct attributes attributes = {.set = attrs};
+	return result(
+	    syscall(SYS_MOUNT_SETATTR, fd, "", EMPTY_PATH, &attributes, sizeof(attributes)));
+}
+
+int
 mounts_place(int fd, int dir_fd, const char *path)
 {
 	return result(syscall(SYS_MOVE_MOUNT, fd, "", dir_fd, path, MOVE_FROM_EMPTY));

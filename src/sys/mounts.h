@@ -29,6 +29,8 @@ int mounts_clone_idmapped(int dir_fd, const char *path, uint64_t attrs, int user
 int mounts_create(const char *type, const char *const *options, uint64_t attrs, struct error *err)
     MUST_CHECK;
 
+/* Sets ATTRS on the mount FD, too. 0 or -errno. */
+int mounts_restrict(int fd, uint64_t attrs) MUST_CHECK;
 /* Puts the detached mount FD on DIR_FD/PATH. 0 or -errno. */
 int mounts_place(int fd, int dir_fd, const char *path) MUST_CHECK;
 

@@ -22,8 +22,8 @@
 
 /* Capabilities that rf-init needs in its own user namespace until it drops them all. */
 static const int init_capabilities[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL,
-    CAP_SETGID, CAP_SETUID, CAP_SETPCAP, CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYS_CHROOT,
-    CAP_SYS_RESOURCE};
+    CAP_SETGID, CAP_SETUID, CAP_SETPCAP, CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, CAP_SYS_ADMIN,
+    CAP_SYS_CHROOT, CAP_SYS_RESOURCE};
 
 /* An exec by an id that the new user namespace does not map yet would lose every capability; ambient
  * ones survive it (capabilities(7)). */
