@@ -1,7 +1,8 @@
 /* The resolver inside a sandbox: its sockets. Whatever address was asked answers, because every address is local
  * there; so a program that insists on 8.8.8.8 is served as well.
  *
- * UDP: a datagram, an answer from the very address asked (PKTINFO). TCP (RFC 7766): any number of questions on a
+ * UDP: a datagram, an answer from the very address asked. Who made the socket has set what that needs (init/network.c):
+ * PKTINFO, and for IPv6 FREEBIND, because no interface has that address. TCP (RFC 7766): any number of questions on a
  * connection, one at a time; one that does not finish its question within IDLE_MS is closed. Both bounded: questions
  * that wait for the arbiter, connections, and questions per second (a token bucket; beyond it REFUSED). */
 #include <errno.h>
@@ -24,12 +25,22 @@
 #define IDLE_MS 10000
 #define TOKEN_NS (1000000000LL / PER_SECOND)
 
+/* Where a datagram came from, and the address that it was sent to: where its answer comes from. On a host without IPv6
+ * the socket is one of IPv4. */
+struct udp_path {
+	struct sockaddr_storage from;
+	socklen_t from_len;
+	union {
+		struct in6_pktinfo ipv6;
+		struct in_pktinfo ipv4;
+	} to;
+};
+
 struct udp_question {
 	struct dns_question question; /* first */
 	struct udp_question *next, **link;
 	struct dns_server *server;
-	struct sockaddr_in6 from;
-	struct in6_pktinfo to; /* where it was sent, and so where the answer comes from */
+	struct udp_path path;
 };
 
 struct tcp_client {
@@ -95,27 +106,38 @@ udp_question_free(struct udp_question *question)
 }
 
 static void
-udp_send(const struct udp_question *question, const struct buf *message)
+set_source(struct msghdr *msg, int level, int type, const void *info, size_t len)
+{
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(msg);
+	cmsg->cmsg_level = level;
+	cmsg->cmsg_type = type;
+	cmsg->cmsg_len = CMSG_LEN(len);
+	memcpy(CMSG_DATA(cmsg), info, len);
+	msg->msg_controllen = CMSG_SPACE(len);
+}
+
+static void
+udp_send(int fd, struct udp_path *path, const struct buf *message)
 {
 	union {
 		struct cmsghdr align;
 		uint8_t bytes[CMSG_SPACE(sizeof(struct in6_pktinfo))];
 	} control = {.bytes = {0}};
-	struct sockaddr_in6 to = question->from;
 	struct iovec iov = {.iov_base = message->data, .iov_len = message->len};
-	struct msghdr msg = {.msg_name = &to,
-	    .msg_namelen = sizeof(to),
+	struct msghdr msg = {.msg_name = &path->from,
+	    .msg_namelen = path->from_len,
 	    .msg_iov = &iov,
 	    .msg_iovlen = 1,
 	    .msg_control = control.bytes,
 	    .msg_controllen = sizeof(control.bytes)};
-	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-	cmsg->cmsg_level = IPPROTO_IPV6;
-	cmsg->cmsg_type = IPV6_PKTINFO;
-	cmsg->cmsg_len = CMSG_LEN(sizeof(question->to));
-	memcpy(CMSG_DATA(cmsg), &question->to, sizeof(question->to));
+	if (path->from.ss_family == AF_INET6) {
+		set_source(&msg, IPPROTO_IPV6, IPV6_PKTINFO, &path->to.ipv6, sizeof(path->to.ipv6));
+	} else {
+		path->to.ipv4.ipi_spec_dst = path->to.ipv4.ipi_addr;
+		set_source(&msg, IPPROTO_IP, IP_PKTINFO, &path->to.ipv4, sizeof(path->to.ipv4));
+	}
 	/* An answer that cannot be sent is one that was lost; UDP's clients ask again. */
-	(void)sendmsg(question->server->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	(void)sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
 static void
@@ -126,27 +148,28 @@ on_udp_answer(struct dns_question *base, const struct dns_answer *answer)
 	buf_init(&message, MESSAGE_MAX);
 	size_t room = MIN(base->query.udp_bytes, (uint16_t)DNS_EDNS_UDP);
 	if (dns_answer_write(&base->query, answer, room, &message) == 0)
-		udp_send(question, &message);
+		udp_send(question->server->fd, &question->path, &message);
 	udp_question_free(question);
 }
 
-/* The address that MSG was sent to. False: the kernel did not say. */
+/* Finds in MSG the address that it was sent to. False: the kernel did not say. */
 static bool
-destination(struct msghdr *msg, struct in6_pktinfo *ret)
+read_destination(struct msghdr *msg, struct udp_path *path)
 {
+	bool ipv6 = path->from.ss_family == AF_INET6;
+	int level = ipv6 ? IPPROTO_IPV6 : IPPROTO_IP, type = ipv6 ? IPV6_PKTINFO : IP_PKTINFO;
+	size_t len = ipv6 ? sizeof(path->to.ipv6) : sizeof(path->to.ipv4);
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
-		if (c->cmsg_level != IPPROTO_IPV6 || c->cmsg_type != IPV6_PKTINFO ||
-		    c->cmsg_len < CMSG_LEN(sizeof(*ret)))
+		if (c->cmsg_level != level || c->cmsg_type != type || c->cmsg_len < CMSG_LEN(len))
 			continue;
-		memcpy(ret, CMSG_DATA(c), sizeof(*ret));
+		memcpy(&path->to, CMSG_DATA(c), len);
 		return true;
 	}
 	return false;
 }
 
 static void
-ask_udp(struct dns_server *server, const uint8_t *bytes, size_t len,
-    const struct sockaddr_in6 *from, const struct in6_pktinfo *to)
+ask_udp(struct dns_server *server, const uint8_t *bytes, size_t len, const struct udp_path *path)
 {
 	struct udp_question *question = calloc(1, sizeof(*question));
 	if (question == NULL)
@@ -159,8 +182,7 @@ ask_udp(struct dns_server *server, const uint8_t *bytes, size_t len,
 	question->question.guest = server->guest;
 	question->question.done = on_udp_answer;
 	question->server = server;
-	question->from = *from;
-	question->to = *to;
+	question->path = *path;
 	question->next = server->questions;
 	question->link = &server->questions;
 	if (question->next != NULL)
@@ -170,47 +192,37 @@ ask_udp(struct dns_server *server, const uint8_t *bytes, size_t len,
 	answer_question(server, &question->question, r, room);
 }
 
+/* One datagram. False: there is none. */
+static bool
+receive(struct dns_server *server)
+{
+	uint8_t bytes[QUESTION_MAX];
+	union {
+		struct cmsghdr align;
+		uint8_t bytes[256];
+	} control;
+	struct udp_path path = {.from_len = 0};
+	struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
+	struct msghdr msg = {.msg_name = &path.from,
+	    .msg_namelen = sizeof(path.from),
+	    .msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = control.bytes,
+	    .msg_controllen = sizeof(control.bytes)};
+	ssize_t n = recvmsg(server->fd, &msg, MSG_DONTWAIT);
+	if (n < 0)
+		return errno == EINTR;
+	path.from_len = msg.msg_namelen;
+	if (read_destination(&msg, &path))
+		ask_udp(server, bytes, (size_t)n, &path);
+	return true;
+}
+
 static void
 on_datagrams(struct watch *watch, uint32_t events, void *data)
 {
-	struct dns_server *server = data;
-	for (int i = 0; i < DATAGRAMS_PER_TURN; i++) {
-		uint8_t bytes[QUESTION_MAX];
-		union {
-			struct cmsghdr align;
-			uint8_t bytes[256];
-		} control;
-		struct sockaddr_in6 from = {0};
-		struct in6_pktinfo to;
-		struct iovec iov = {.iov_base = bytes, .iov_len = sizeof(bytes)};
-		struct msghdr msg = {.msg_name = &from,
-		    .msg_namelen = sizeof(from),
-		    .msg_iov = &iov,
-		    .msg_iovlen = 1,
-		    .msg_control = control.bytes,
-		    .msg_controllen = sizeof(control.bytes)};
-		ssize_t n = recvmsg(server->fd, &msg, MSG_DONTWAIT);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return;
-		if (from.sin6_family == AF_INET6 && destination(&msg, &to))
-			ask_udp(server, bytes, (size_t)n, &from, &to);
-	}
-}
-
-/* What answering from any address needs (ip(7), ipv6(7)). IPv4 needs nothing but that the address is local; IPv6 looks
- * only at addresses that an interface has, unless the socket is free to bind others. */
-static int
-watch_udp(struct dns_server *server)
-{
-	int on = 1;
-	if (setsockopt(server->fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on)) < 0 ||
-	    setsockopt(server->fd, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof(on)) < 0 ||
-	    setsockopt(server->fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof(on)) < 0)
-		return -errno;
-	return loop_watch(server->guest->gateway->loop, server->fd, EPOLLIN, on_datagrams, server,
-	    &server->watch);
+	for (int i = 0; i < DATAGRAMS_PER_TURN && receive(data); i++)
+		;
 }
 
 /* ---- TCP ---- */
@@ -339,8 +351,9 @@ dns_server_new(struct guest *guest, int fd, bool tcp, struct dns_server **ret)
 	}
 	server->guest = guest;
 	server->fd = fd;
-	int r = tcp ? conn_accept(guest->gateway->loop, fd, on_accepted, server, &server->watch)
-		    : watch_udp(server);
+	int r = tcp
+	    ? conn_accept(guest->gateway->loop, fd, on_accepted, server, &server->watch)
+	    : loop_watch(guest->gateway->loop, fd, EPOLLIN, on_datagrams, server, &server->watch);
 	if (r < 0) {
 		(void)dns_server_free(server);
 		return r;
