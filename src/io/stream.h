@@ -28,11 +28,13 @@ enum stream_event {
 /* May do anything, also free the stream. */
 typedef void stream_fn(struct stream *stream, enum stream_event event, void *data);
 
-/* Serves FD (taken, made non-blocking, TCP_NODELAY). 0 or -errno. */
+/* Serves FD (taken, also on failure; made non-blocking, TCP_NODELAY). 0 or -errno. */
 int stream_new(struct loop *loop, int fd, stream_fn *fn, void *data, struct stream **ret)
     MUST_CHECK;
 /* Closes at once. Accepts NULL; returns NULL. Safe in its own callback. */
 struct stream *stream_free(struct stream *stream);
+/* As stream_free, but the peer sees a reset and no orderly end: for what was cut short. */
+struct stream *stream_abort(struct stream *stream);
 /* Another owner: from now on FN and DATA are called. */
 void stream_set_owner(struct stream *stream, stream_fn *fn, void *data);
 
@@ -72,12 +74,15 @@ int stream_secure_client(struct stream *stream, struct tls_trust *trust, const c
     MUST_CHECK;
 
 /* Hands both streams' bytes to each other until both have ended or one fails; then DONE. What waits in them goes first.
- * Plain streams only: in the kernel (splice(2)) where no meter is set. Both are owned by the relay from now on. */
+ * Plain streams without a meter are joined in the kernel (splice(2)). Where one fails the other is reset, so that what
+ * was cut does not look whole. Both are owned by the relay from now on (unless it fails: 0 or -errno). */
 struct relay;
 typedef void relay_fn(struct relay *relay, void *data);
 int relay_new(struct stream *a, struct stream *b, relay_fn *done, void *data, struct relay **ret)
     MUST_CHECK;
 uint64_t relay_bytes(const struct relay *relay, bool from_a);
+/* How long nothing has passed. */
+int64_t relay_idle_ms(const struct relay *relay);
 const char *relay_error(const struct relay *relay); /* "" after an orderly end */
 /* Ends it at once, with both streams. Accepts NULL; returns NULL. */
 struct relay *relay_free(struct relay *relay);
