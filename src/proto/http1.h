@@ -95,5 +95,5 @@ struct http_chunks {
 int http_chunks_read(struct http_chunks *chunks, const uint8_t *bytes, size_t len, size_t *ret_used,
     struct http_text *ret_content) MUST_CHECK;
 /* Appends the header of a chunk of LEN bytes ("1f\r\n"); LEN 0: the last one. The CRLF after the content is the
- * caller's, after the last one's none too: "0\r\n" + "\r\n" ends the body. */
+ * caller's, also after the none of the last one: "0\r\n" + "\r\n" ends the body. */
 int http_chunk_begin(struct buf *out, size_t len);
