@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/uuid.h"
@@ -32,12 +33,14 @@ struct listener;
 struct connection;
 struct reach_cache;
 struct upstream;
+struct verified;
 struct secret; /* a credential that a guest's action was granted (secrets.c) */
 
 struct gateway {
 	struct loop *loop;
 	struct conn *supervisor, *arbiter, *dialer, *vault; /* NULL while there is none */
 	struct tls_trust *trust;                            /* owned */
+	struct buf bundle; /* the authorities behind it, as text: sandboxes get it, too */
 	struct guest *guests;
 	unsigned n_connections;
 };
@@ -58,9 +61,13 @@ struct guest {
 	unsigned n_connections;
 	struct reach_cache *reach; /* owned by reach.c */
 	struct upstream *idle;     /* owned by upstream.c: kept for the next request */
+	struct verified *verified; /* owned by upstream.c */
+	unsigned n_idle;
 	struct secret *secrets;
 	struct stream_meter *meter; /* owned; NULL: no limit */
 	struct guest_usage usage;
+	int64_t notes_at_ns; /* how much more may be told to the ledger (guests.c) */
+	unsigned notes_left;
 	struct json *denials; /* owned: the first ones, for whoever started the sandbox */
 };
 

@@ -32,8 +32,6 @@
 
 #define EXIT_SETUP 125
 #define BUNDLE_BYTES_MAX (8u * 1024 * 1024)
-#define CONFIG_BYTES_MAX (1024u * 1024)
-#define DEFAULT_AUTHORITIES "/etc/ssl/certs/ca-certificates.crt"
 
 static int
 fail(const struct error *err)
@@ -94,7 +92,7 @@ read_authorities(struct gateway *gateway, struct error *err)
 	int r = config_load(buf_str(&text), text.len, "config.yaml", &config, err);
 	if (r < 0)
 		return r;
-	const char *path = config->authorities != NULL ? config->authorities : DEFAULT_AUTHORITIES;
+	const char *path = config->authorities != NULL ? config->authorities : CONFIG_AUTHORITIES;
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	r = fd < 0 ? -errno : read_all(fd, &gateway->bundle);
 	if (r < 0)

@@ -1,0 +1,290 @@
+/* The response: read strictly, written anew, without what must not come in: secrets, connections' own headers, offers
+ * of other protocols. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "gateway/http.h"
+
+#define ANSWER_MAX (192 * 1024) /* a head as it is written */
+
+static void
+refuse(struct http *http, const char *code, const char *reason)
+{
+	http->up = stream_free(http->up);
+	http_refuse(http, &(struct http_refusal){502, code, reason, NULL, "request-refused"});
+}
+
+/* ---- the end ---- */
+
+static struct json *
+outcome(struct http *http, const char *error)
+{
+	struct json *out = json_new_object();
+	(void)json_set_str(out, "address", http->address);
+	(void)json_set_int(out, "ms", (clock_monotonic_ns() - http->began_ns) / 1000000);
+	(void)json_set_int(out, "bytes_out", http->request.bytes);
+	if (http->answering) {
+		(void)json_set_int(out, "status", http->answer.status);
+		(void)json_set_int(out, "bytes_in", http->response.bytes);
+	}
+	if (http->answering && error == NULL && http->response.bytes <= RESPONSE_HASH_MAX) {
+		uint8_t digest[SHA256_BYTES];
+		char hash[SHA256_HEX];
+		sha256_final(&http->response_hash, digest);
+		hex_encode(digest, sizeof(digest), hash);
+		(void)json_set_str(out, "response_sha256", hash);
+	}
+	if (http->scrub != NULL && scrub_count(http->scrub) > 0)
+		(void)json_set_int(out, "redacted", (int64_t)scrub_count(http->scrub));
+	if (error != NULL)
+		(void)json_set_str(out, "error", error);
+	return out;
+}
+
+void
+http_settle(struct http *http, const char *error)
+{
+	if (http->ask == NULL || ask_state(http->ask) != ASK_GO)
+		return;
+	/* Written, and then no answer: whether it had its effect is not known. */
+	bool unknown = error != NULL && http->sent && !http->answering;
+	const char *state = error == NULL ? "succeeded" : unknown ? "unknown" : "failed";
+	ask_settle(TAKE_PTR(http->ask), state, outcome(http, error));
+}
+
+static void
+response_is_done(struct http *http)
+{
+	static const char last[] = "0\r\n\r\n";
+	struct upstream_target target = {.host = http->host, .port = http->port, .tls = http->tls};
+	if (http->chunked_out)
+		(void)stream_write(http->c->down, last, sizeof(last) - 1);
+	bool again =
+	    http->answer.keep_alive && http->sent && http->response.kind != HTTP_BODY_UNTIL_CLOSE;
+	if (again)
+		upstream_keep(http->c->guest, ask_verdict(http->ask), &target, TAKE_PTR(http->up),
+		    http->address);
+	else
+		http->up = stream_free(http->up);
+	/* What of the request is still to come nobody reads any more. */
+	http->close_after |= !http->head.keep_alive || !http->request.done;
+	http_settle(http, NULL);
+	http_next(http);
+}
+
+/* ---- the head ---- */
+
+static bool
+is_dropped(const struct http_head *head, struct http_text name)
+{
+	/* alt-svc: there is no other service to go to from here. */
+	static const char *const names[] = {"content-length", "alt-svc", "public-key-pins"};
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (http_text_is_fold(name, names[i]))
+			return true;
+	return http_is_hop_by_hop(head, name);
+}
+
+static void
+write_framing(struct http *http, struct buf *out)
+{
+	const struct http_head *answer = &http->answer;
+	if (answer->body == HTTP_BODY_LENGTH)
+		(void)buf_addf(out, "Content-Length: %lld\r\n", (long long)answer->length);
+	else if (answer->body == HTTP_BODY_NONE) {
+		/* Of HEAD, or 304: what it would be. */
+		const struct http_header *length = http_find(answer, "content-length");
+		if (length != NULL && answer->status != 204)
+			(void)buf_addf(out, "Content-Length: %.*s\r\n",
+			    (int)MIN(length->value.len, 20), length->value.at);
+	} else if (http->head.minor == 1) {
+		http->chunked_out = true;
+		(void)buf_add_str(out, "Transfer-Encoding: chunked\r\n");
+	} else
+		http->close_after = true;
+	if (!http->head.keep_alive || http->close_after)
+		(void)buf_add_str(out, "Connection: close\r\n");
+	else if (http->head.minor == 0)
+		(void)buf_add_str(out, "Connection: keep-alive\r\n");
+	(void)buf_add_str(out, "\r\n");
+}
+
+/* The head as the sandbox gets it: without secrets, then our framing. */
+static int
+write_answer_head(struct http *http, struct buf *out)
+{
+	const struct http_head *answer = &http->answer;
+	bool failed;
+	_cleanup_buf_ struct buf text;
+	buf_init(&text, ANSWER_MAX);
+	(void)buf_addf(&text, "HTTP/1.1 %d %.*s\r\n", answer->status, (int)answer->reason.len,
+	    answer->reason.at != NULL ? answer->reason.at : "");
+	for (size_t i = 0; i < answer->n_headers; i++) {
+		const struct http_header *h = &answer->headers[i];
+		if (is_dropped(answer, h->name))
+			continue;
+		(void)buf_add(&text, h->name.at, h->name.len);
+		(void)buf_add_str(&text, ": ");
+		(void)buf_add(&text, h->value.at, h->value.len);
+		(void)buf_add_str(&text, "\r\n");
+	}
+	struct scrub *scrub = secret_scrub(http->c->guest, &failed);
+	int r = failed ? -ENOMEM : 0;
+	if (r == 0 && scrub != NULL)
+		r = scrub_feed(scrub, text.data, text.len, /* end= */ true, out);
+	else if (r == 0)
+		r = buf_add(out, text.data, text.len);
+	(void)scrub_free(scrub);
+	write_framing(http, out);
+	return r < 0 ? r : buf_failed(&text) || buf_failed(out) ? -EMSGSIZE : 0;
+}
+
+/* What cannot be searched for secrets is not let in. */
+static bool
+is_encoded(const struct http_head *answer)
+{
+	const struct http_header *encoding = http_find(answer, "content-encoding");
+	return encoding != NULL && !http_text_is_fold(encoding->value, "identity") &&
+	    answer->body != HTTP_BODY_NONE;
+}
+
+static void
+send_answer_head(struct http *http, size_t head_len)
+{
+	_cleanup_buf_ struct buf out;
+	struct http_head *answer = &http->answer;
+	buf_init(&out, ANSWER_MAX + 1024);
+	body_begin(&http->response, answer);
+	if (http->scrub != NULL && is_encoded(answer)) {
+		refuse(http, "response_encoded",
+		    "the response is compressed though that was not offered: it cannot be searched "
+		    "for secrets");
+		return;
+	}
+	if (http->response_max >= 0 && answer->body == HTTP_BODY_LENGTH &&
+	    answer->length > http->response_max) {
+		refuse(http, "response_too_large", "the response is larger than the rule's limit");
+		return;
+	}
+	int r = write_answer_head(http, &out);
+	stream_consume(http->up, head_len);
+	if (r < 0) {
+		refuse(http, "response_too_large", "the response's head is too large");
+		return;
+	}
+	http->answering = true;
+	if (stream_write(http->c->down, out.data, out.len) < 0)
+		return; /* its failure comes as an event */
+	if (http->response.done)
+		response_is_done(http);
+	else
+		http_pump_response(http);
+}
+
+static void
+read_answer_head(struct http *http)
+{
+	struct error err = {.code = ""};
+	char method[33];
+	size_t len;
+	bool ended = stream_ended(http->up) || stream_error(http->up)[0] != 0;
+	(void)snprintf(
+	    method, sizeof(method), "%.*s", (int)http->head.method.len, http->head.method.at);
+	for (;;) {
+		const uint8_t *bytes = stream_peek(http->up, &len);
+		int r = len == 0 ? 0 : http_response_parse(bytes, len, method, &http->answer, &err);
+		if (r == 0 && ended) {
+			refuse(
+			    http, "upstream_failed", "the upstream ended within its answer's head");
+			return;
+		}
+		if (r == 0)
+			return;
+		if (r < 0) {
+			refuse(http, "response_malformed",
+			    r == -EBADMSG ? err.message
+					  : "the upstream's answer has too large a head");
+			return;
+		}
+		if (http->answer.status == 101) {
+			refuse(http, "upgrade_refused",
+			    "the upstream changes to a protocol that was not asked for");
+			return;
+		}
+		if (http->answer.status >= 200) {
+			send_answer_head(http, (size_t)r);
+			return;
+		}
+		stream_consume(http->up, (size_t)r); /* interim: we gave our own */
+	}
+}
+
+/* ---- the body ---- */
+
+static int
+send_run(struct http *http, const void *bytes, size_t len)
+{
+	if (len == 0)
+		return 0;
+	if (!http->chunked_out)
+		return stream_write(http->c->down, bytes, len);
+	_cleanup_buf_ struct buf chunk;
+	buf_init(&chunk, len + 64);
+	int r = http_chunk_begin(&chunk, len);
+	(void)buf_add(&chunk, bytes, len);
+	(void)buf_add_str(&chunk, "\r\n");
+	if (r == 0 && buf_failed(&chunk))
+		r = -ENOMEM;
+	return r < 0 ? r : stream_write(http->c->down, chunk.data, chunk.len);
+}
+
+static int
+send_content(struct http *http, struct http_text content, bool end)
+{
+	if (http->response.bytes <= RESPONSE_HASH_MAX)
+		sha256_update(&http->response_hash, content.at, content.len);
+	if (http->scrub == NULL)
+		return send_run(http, content.at, content.len);
+	_cleanup_buf_ struct buf clean;
+	buf_init(&clean, content.len + 4 * CREDENTIAL_VALUE_MAX);
+	int r = scrub_feed(http->scrub, (const uint8_t *)content.at, content.len, end, &clean);
+	return r < 0 ? r : send_run(http, clean.data, clean.len);
+}
+
+void
+http_pump_response(struct http *http)
+{
+	if (http->up == NULL)
+		return;
+	if (!http->answering) {
+		read_answer_head(http);
+		return;
+	}
+	while (!http->response.done) {
+		size_t len, used;
+		struct http_text content;
+		const uint8_t *bytes = stream_peek(http->up, &len);
+		bool failed = stream_error(http->up)[0] != 0, ended = stream_ended(http->up);
+		if (stream_queued(http->c->down) > STREAM_HIGH_WATER ||
+		    (len == 0 && !ended && !failed))
+			return;
+		if ((len == 0 && failed) ||
+		    body_read(&http->response, bytes, len, ended, &used, &content) < 0) {
+			http_abort(http, "the upstream's answer is malformed or cut off");
+			return;
+		}
+		if (http->response_max >= 0 && http->response.bytes > http->response_max) {
+			http_abort(
+			    http, "the response is larger than the rule's limit: it was cut");
+			return;
+		}
+		if (send_content(http, content, http->response.done) < 0)
+			return; /* the sandbox's side failed: that comes as an event */
+		stream_consume(http->up, used);
+		if (used == 0 && !http->response.done)
+			return;
+	}
+	response_is_done(http);
+}
