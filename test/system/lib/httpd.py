@@ -20,7 +20,7 @@ class Request:
         self.raw, self.method, self.target, self.headers, self.body = raw, method, target, headers, body
         self.connection = connection  # the socket, for handlers that write by themselves
         self.path, _, self.query = target.partition("?")
-        self.server_name = None  # the SNI that the client sent, if TLS
+        self.server_name = None  # the SNI that the client sent, if the context's callback noted it (internet.py)
         self.version = "HTTP/1.1"
 
     def header(self, name, fallback=None):
@@ -135,11 +135,9 @@ class HttpServer:
         plain = connection
         try:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            names = {}
             if self.ssl_context:
-                context = self.ssl_context(names) if callable(self.ssl_context) else self.ssl_context
-                connection = context.wrap_socket(connection, server_side=True)
-            self.converse(connection, names)
+                connection = self.ssl_context.wrap_socket(connection, server_side=True)
+            self.converse(connection)
         except (OSError, EOFError, ValueError, ssl.SSLError) as e:
             self.failures.append(e)
         finally:
@@ -148,14 +146,14 @@ class HttpServer:
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()
 
-    def converse(self, connection, names):
+    def converse(self, connection):
         reader = Reader(connection)
         while True:
             try:
                 request = read_request(reader)
             except EOFError:
                 return
-            request.server_name = names.get("sni")
+            request.server_name = getattr(connection, "asked_name", None)
             self.requests.append(request)
             answer = self.handler(request)
             if answer is None:
