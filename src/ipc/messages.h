@@ -20,8 +20,8 @@ enum msg_type {
 	           session's command no receipt; fds: [terminal's master] with "tty" */
 	MSG_DONE =
 	    13, /* ← {"action_id","task","sandbox","exit":{"code"}|{"signal"},"limit"?,"error"?,
-	                     "usage":{},"timing"?:[{"step","at_ns"}] (CLOCK_MONOTONIC)}; the receipt went
-	                     with MSG_STARTED; fds: [scratch upper directory] */
+	                     "usage":{},"network"?:{"usage","denials"} (MSG_GATEWAY_CLOSED's),"timing"?:[{"step",
+	                     "at_ns"}] (CLOCK_MONOTONIC)}; the receipt went with MSG_STARTED; fds: [scratch upper directory] */
 	MSG_SIGNAL = 14, /* → {"signal":N}: forward to the command */
 	MSG_STOP = 15,   /* → {"reason":"output"|"interrupt"}: end the sandbox now */
 	MSG_COMMIT =
@@ -214,10 +214,13 @@ enum msg_type {
 
 	/* people (the CLI) → vault (vault.sock) and back */
 	MSG_SECRET_SET =
-	    140, /* {"name","as","header"?,"user"?,"bind":{"hosts":[],"ports"?:[],"methods"?:[],"paths"?:[]}};
-	            fds: [where its value is read from, to the end of file]; ← MSG_SECRETS with it */
-	MSG_SECRET_LIST = 141, /* {}; ← MSG_SECRETS */
+	    140, /* {"name","as","header"? (name of the header, parameter, cookie),"user"?,"bind":{"hosts":[],
+	            "ports"?:[] (443),"methods"?:[],"paths"?:[],"plain"?:bool (also without TLS)}}; fds: [its
+	            value: a memfd, sealed against writing and shrinking]; ← MSG_SECRETS with it */
+	MSG_SECRET_LIST = 141, /* {"after"?:name}; ← MSG_SECRETS */
 	MSG_SECRETS =
-	    142, /* ← {"secrets":[{"name","as",…,"bind","version","set_ms","by"}]}: no values */
+	    142, /* ← {"secrets":[{"name","as",…,"bind","version","set_ms","by","state":"sealed|another-key|
+	            damaged"}],"omitted"?:n (ask again, after the last),"key":{"from":"own|file|command",
+	            "where","conventional":bool,"id"?,"error"?}}: no values */
 	MSG_SECRET_REMOVE = 143, /* {"name"}: and every grant of it; ← MSG_SECRETS */
 };

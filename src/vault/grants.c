@@ -1,0 +1,272 @@
+/* Grants. The arbiter alone asks for one, after it decided and claimed an action; the vault checks once more that the
+ * secret is bound to where that action goes, sends the value to the action's gateway and answers the arbiter after. */
+#include "vault/grants.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "ipc/messages.h"
+#include "vault/bind.h"
+#include "vault/vault.h"
+
+#define GRANTS_MAX 16384 /* then the oldest are revoked: they are long used, or late */
+#define LIFE_MS (10 * 60 * 1000)
+#define SWEEP_MS 30000
+
+struct grant {
+	struct grant *next_in_bucket;
+	struct grant *older, *newer;
+	char id[UUID_TEXT], sandbox[UUID_TEXT];
+	char credential[SECRET_NAME_MAX + 1];
+	int64_t gateway, expires_ms;
+};
+
+/* ---- the table ---- */
+
+static struct grant **
+find_place(struct grants *grants, const char *id)
+{
+	uint32_t hash = 2166136261U; /* FNV-1a */
+	for (const char *c = id; *c != 0; c++)
+		hash = (hash ^ (uint8_t)*c) * 16777619U;
+	struct grant **at = &grants->buckets[hash % GRANTS_BUCKETS];
+	while (*at != NULL && strcmp((*at)->id, id) != 0)
+		at = &(*at)->next_in_bucket;
+	return at;
+}
+
+static void
+forget(struct grants *grants, struct grant *grant)
+{
+	*find_place(grants, grant->id) = grant->next_in_bucket;
+	*(grant->older != NULL ? &grant->older->newer : &grants->oldest) = grant->newer;
+	*(grant->newer != NULL ? &grant->newer->older : &grants->newest) = grant->older;
+	grants->n--;
+	free(grant);
+}
+
+/* Tells its gateway, and forgets it. */
+static void
+revoke_one(struct vault *vault, struct grant *grant)
+{
+	const struct vault_gateway *gateway = vault_gateway(vault, grant->gateway);
+	if (gateway != NULL) {
+		struct json *body = json_new_object();
+		(void)json_set_str(body, "grant", grant->id);
+		/* A gateway that does not take it loses its conversation, and what it was granted with it. */
+		if (conn_send_take(gateway->conn, MSG_CREDENTIAL_REVOKED, 0, body) < 0)
+			conn_close(gateway->conn);
+	}
+	forget(&vault->grants, grant);
+}
+
+void
+grants_revoke(struct vault *vault, const char *name)
+{
+	for (struct grant *grant = vault->grants.oldest, *next; grant != NULL; grant = next) {
+		next = grant->newer;
+		if (name == NULL || strcmp(grant->credential, name) == 0)
+			revoke_one(vault, grant);
+	}
+}
+
+void
+grants_forget_gateway(struct vault *vault, int64_t gateway)
+{
+	for (struct grant *grant = vault->grants.oldest, *next; grant != NULL; grant = next) {
+		next = grant->newer;
+		if (grant->gateway == gateway)
+			forget(&vault->grants, grant);
+	}
+}
+
+static void on_sweep(struct timer *timer, void *data);
+
+/* Without a timer (no memory) expired grants stay until the next one is given; gateways heed the time themselves. */
+static void
+sweep_later(struct vault *vault)
+{
+	struct grants *grants = &vault->grants;
+	if (grants->n > 0 && grants->sweep == NULL &&
+	    loop_timer(vault->loop, SWEEP_MS, on_sweep, vault, &grants->sweep) < 0)
+		grants->sweep = NULL;
+}
+
+static void
+on_sweep(struct timer *timer, void *data)
+{
+	struct vault *vault = data;
+	int64_t now = clock_wall_ms();
+	vault->grants.sweep = NULL;
+	for (struct grant *grant = vault->grants.oldest, *next; grant != NULL; grant = next) {
+		next = grant->newer;
+		if (grant->expires_ms <= now)
+			forget(&vault->grants, grant);
+	}
+	sweep_later(vault);
+}
+
+/* ---- granting ---- */
+
+static int
+copy_id(const struct json *body, const char *member, char ret[UUID_TEXT])
+{
+	const char *id = json_get_str(body, member, "");
+	if (!uuid_valid(id))
+		return -EINVAL;
+	memcpy(ret, id, UUID_TEXT);
+	return 0;
+}
+
+/* What the message says, checked, without looking at the secret. */
+static int
+read_grant(struct vault *vault, const struct json *body, struct grant *ret, struct error *err)
+{
+	const char *name = json_get_str(body, "credential", "");
+	int64_t now = clock_wall_ms();
+	*ret = (struct grant){.gateway = json_get_int(body, "gateway", -1),
+	    .expires_ms = json_get_int(body, "expires_ms", 0)};
+	if (copy_id(body, "grant", ret->id) < 0 || copy_id(body, "sandbox", ret->sandbox) < 0 ||
+	    json_get_str(body, "action_id", "")[0] == 0 ||
+	    json_get_str(body, "digest", "")[0] == 0 || strlen(name) > SECRET_NAME_MAX)
+		return error_set(err, EINVAL, "grant_invalid",
+		    "a grant names its action, digest, sandbox and credential");
+	memcpy(ret->credential, name, strlen(name) + 1);
+	if (ret->expires_ms <= now || ret->expires_ms > now + LIFE_MS)
+		return error_set(
+		    err, EINVAL, "grant_invalid", "a grant lives between now and 10 minutes");
+	if (vault_gateway(vault, ret->gateway) == NULL)
+		return error_set(err, ENOENT, "gateway_unknown", "gateway %lld is not here",
+		    (long long)ret->gateway);
+	if (*find_place(&vault->grants, ret->id) != NULL)
+		return error_set(err, EEXIST, "grant_invalid", "that grant was given before");
+	return 0;
+}
+
+/* MSG_CREDENTIAL's body, but for its value. */
+static struct json *
+credential_body(const struct grant *grant, const struct json *head)
+{
+	struct json *body = json_new_object(), *apply = json_new_object();
+	const char *header = json_get_str(head, "header", NULL);
+	const char *user = json_get_str(head, "user", NULL);
+	(void)json_set_str(body, "grant", grant->id);
+	(void)json_set_str(body, "sandbox", grant->sandbox);
+	(void)json_set_str(body, "credential", grant->credential);
+	(void)json_set_int(body, "expires_ms", grant->expires_ms);
+	(void)json_set_str(apply, "as", json_get_str(head, "as", ""));
+	if (header != NULL)
+		(void)json_set_str(apply, "name", header);
+	if (user != NULL)
+		(void)json_set_str(apply, "user", user);
+	(void)json_set(body, "apply", apply);
+	return body;
+}
+
+/* Opens SECRET and sends it to GRANT's gateway. */
+static int
+hand_out(
+    struct vault *vault, const struct grant *grant, const struct secret *secret, struct error *err)
+{
+	int len = secrets_open(secret, &vault->key.seal, vault_room(), err);
+	if (len < 0)
+		return len;
+	struct json *body = credential_body(grant, secret->head);
+	(void)json_set(body, "value", json_new_string_n((const char *)vault_room(), (size_t)len));
+	vault_room_wipe();
+	struct conn *conn = vault_gateway(vault, grant->gateway)->conn;
+	int r = conn_send_take(conn, MSG_CREDENTIAL, 0, body);
+	return r < 0 ? error_set_errno(err, -r, "gateway_unknown", "the gateway cannot be reached")
+		     : 0;
+}
+
+/* Keeps it until it expires, so that it can be revoked. */
+static void
+keep(struct vault *vault, struct grant *grant)
+{
+	struct grants *grants = &vault->grants;
+	while (grants->n >= GRANTS_MAX)
+		revoke_one(vault, grants->oldest);
+	*find_place(grants, grant->id) = grant;
+	grant->older = grants->newest;
+	*(grants->newest != NULL ? &grants->newest->newer : &grants->oldest) = grant;
+	grants->newest = grant;
+	grants->n++;
+	sweep_later(vault);
+}
+
+static int
+grant_one(struct vault *vault, const struct json *body, int64_t *ret_version, struct error *err)
+{
+	_cleanup_free_ struct grant *grant = malloc(sizeof(*grant));
+	if (grant == NULL)
+		return error_set(err, ENOMEM, "no_memory", "out of memory");
+	int r = read_grant(vault, body, grant, err);
+	if (r < 0)
+		return r;
+	if (!vault->key.seal.is_set) {
+		*err = vault->key.error;
+		return -ENOKEY;
+	}
+	const struct secret *secret = secrets_find(&vault->secrets, grant->credential);
+	if (secret == NULL) {
+		error_set(err, ENOENT, "credential_unknown", "there is no credential %s",
+		    grant->credential);
+		error_remedy(err, "ringfence secret set %s --host HOST", grant->credential);
+		return -ENOENT;
+	}
+	/* A file that cannot be read has no binding: opening it says why. */
+	if (secret->head != NULL)
+		r = bind_allows(
+		    json_get(secret->head, "bind"), json_get(body, "target"), secret->name, err);
+	if (r == 0)
+		r = hand_out(vault, grant, secret, err);
+	if (r < 0)
+		return r;
+	*ret_version = secret_version(secret);
+	keep(vault, TAKE_PTR(grant));
+	return 0;
+}
+
+int
+grants_on_grant(struct conn *conn, struct msg *m)
+{
+	struct vault *vault = conn_data(conn);
+	struct error err = {.code = ""};
+	int64_t version = 0;
+	if (grant_one(vault, m->body, &version, &err) < 0) {
+		log_event(
+		    LOG_WARNING, "grant-refused", "code", err.code, "reason", err.message, NULL);
+		return conn_send_error(conn, m->serial, &err);
+	}
+	struct json *body = json_new_object();
+	(void)json_set_str(body, "grant", json_get_str(m->body, "grant", ""));
+	(void)json_set_int(body, "version", version);
+	return conn_send_take(conn, MSG_GRANTED, m->serial, body);
+}
+
+int
+grants_on_revoke(struct conn *conn, struct msg *m)
+{
+	struct vault *vault = conn_data(conn);
+	const char *id = json_get_str(m->body, "grant", NULL);
+	const char *sandbox = json_get_str(m->body, "sandbox", NULL);
+	const char *credential = json_get_str(m->body, "credential", NULL);
+	if ((id != NULL) + (sandbox != NULL) + (credential != NULL) != 1)
+		return -EPROTO;
+	if (id != NULL) {
+		struct grant *grant = *find_place(&vault->grants, id);
+		if (grant != NULL)
+			revoke_one(vault, grant);
+		return 0;
+	}
+	for (struct grant *grant = vault->grants.oldest, *next; grant != NULL; grant = next) {
+		next = grant->newer;
+		if (strcmp(sandbox != NULL ? grant->sandbox : grant->credential,
+			sandbox != NULL ? sandbox : credential) == 0)
+			revoke_one(vault, grant);
+	}
+	return 0;
+}

@@ -1,0 +1,81 @@
+/* rf-vault's locks, as data. It sees one directory, and it can talk only over sockets that it was given: it cannot make
+ * one, cannot connect one, cannot execute anything and cannot make memory executable. */
+#include "vault/profile.h"
+
+#include <linux/seccomp.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+static const int syscalls[] = {
+    /* the sealed files */
+    SYS_openat,
+    SYS_close,
+    SYS_read,
+    SYS_write,
+    SYS_pread64,
+    SYS_lseek,
+    SYS_fstat,
+    SYS_newfstatat,
+    SYS_getdents64,
+    SYS_fsync,
+    SYS_renameat,
+    SYS_unlinkat,
+    SYS_fcntl,
+#ifdef SYS_rename
+    SYS_rename,
+#endif
+    /* its peers */
+    SYS_recvmsg,
+    SYS_sendmsg,
+    SYS_accept4,
+    SYS_getsockopt,
+    SYS_epoll_ctl,
+    SYS_epoll_pwait,
+    SYS_epoll_create1,
+#ifdef SYS_epoll_wait
+    SYS_epoll_wait,
+#endif
+    /* itself */
+    SYS_munmap,
+    SYS_brk,
+    SYS_madvise,
+    SYS_getrandom,
+    SYS_clock_gettime,
+    SYS_gettimeofday,
+    SYS_getpid,
+    SYS_gettid,
+    SYS_futex,
+    SYS_rt_sigreturn,
+    SYS_rt_sigprocmask,
+    SYS_restart_syscall,
+    SYS_sysinfo, /* qsort(3) asks how much memory there is */
+    SYS_exit,
+    SYS_exit_group,
+};
+
+static const struct seccomp_rule rules[] = {
+    {.nr = SYS_mmap,
+	.action = SECCOMP_RET_ALLOW,
+	.tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC, .value = 0}},
+	.n_tests = 1},
+    {.nr = SYS_mprotect,
+	.action = SECCOMP_RET_ALLOW,
+	.tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC, .value = 0}},
+	.n_tests = 1},
+};
+
+static const struct landlock_path paths[] = {
+    {.fd = -1,
+	.path = ".",
+	.access = LL_READ | LL_WRITE_FILE | LL_MAKE_REG | LL_REMOVE_FILE | LL_TRUNCATE},
+};
+
+const struct confine_profile vault_profile = {
+    .name = "rf-vault",
+    .syscalls = syscalls,
+    .n_syscalls = ARRAY_LEN(syscalls),
+    .rules = rules,
+    .n_rules = ARRAY_LEN(rules),
+    .paths = paths,
+    .n_paths = ARRAY_LEN(paths),
+};

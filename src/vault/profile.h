@@ -1,0 +1,6 @@
+/* rf-vault's locks. */
+#pragma once
+
+#include "sys/confine.h"
+
+extern const struct confine_profile vault_profile;

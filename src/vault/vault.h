@@ -1,0 +1,45 @@
+/* What rf-vault's parts share. */
+#pragma once
+
+#include "io/loop.h"
+#include "ipc/dispatch.h"
+#include "vault/grants.h"
+#include "vault/key.h"
+#include "vault/secrets.h"
+
+#define GATEWAYS_MAX 64
+#define PEOPLE_MAX 16
+
+enum vault_peer { PEER_SUPERVISOR, PEER_ARBITER, PEER_GATEWAY, PEER_PERSON };
+
+struct vault_gateway {
+	struct vault *vault;
+	int64_t number;
+	struct conn *conn; /* NULL: the place is free */
+};
+
+struct vault {
+	struct loop *loop;
+	struct conn *supervisor, *arbiter; /* arbiter: NULL while there is none */
+	struct vault_gateway gateways[GATEWAYS_MAX];
+	struct watch
+	    *listener; /* NULL before the arbiter joined: what people do has to be recorded */
+	unsigned people;
+	uid_t owner; /* whose installation this is; beside root the one who may ask for something */
+	struct vault_key key;
+	struct secrets secrets;
+	struct grants grants;
+};
+
+/* The only place where values are in the clear: locked in memory where that is possible, not in dumps, wiped after each
+ * use. SEAL_VALUE_MAX bytes. */
+uint8_t *vault_room(void);
+void vault_room_wipe(void);
+
+/* The gateway of that number, or NULL. */
+struct vault_gateway *vault_gateway(struct vault *vault, int64_t number);
+/* Starts serving. 0 or -errno. */
+int dispatch_start(struct vault *vault) MUST_CHECK;
+
+/* people.c: the handlers of MSG_SECRET_*. */
+route_fn people_on_set, people_on_list, people_on_remove;
