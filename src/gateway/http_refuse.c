@@ -79,7 +79,8 @@ on_linger_event(struct stream *stream, enum stream_event event, void *data)
 	(void)stream_peek(stream, &len);
 	stream_consume(stream, len);
 	c->lingered += len;
-	if (event == STREAM_FAILED || stream_ended(stream) || c->lingered > LINGER_BYTES)
+	bool over = stream_ended(stream) && stream_queued(stream) == 0;
+	if (event == STREAM_FAILED || over || c->lingered > LINGER_BYTES)
 		connection_free(c);
 }
 
@@ -97,13 +98,9 @@ http_linger(struct connection *c)
 {
 	stream_end(c->down);
 	c->timer = timer_cancel(c->timer);
-	if (stream_ended(c->down) ||
-	    loop_timer(c->guest->gateway->loop, LINGER_MS, on_linger_late, c, &c->timer) < 0) {
-		/* What is queued still goes out: a socket that is closed sends it. */
-		if (stream_queued(c->down) == 0 || c->timer == NULL) {
-			connection_free(c);
-			return;
-		}
+	if (loop_timer(c->guest->gateway->loop, LINGER_MS, on_linger_late, c, &c->timer) < 0) {
+		connection_free(c);
+		return;
 	}
 	stream_set_owner(c->down, on_linger_event, c);
 	on_linger_event(c->down, STREAM_READABLE, c);

@@ -267,6 +267,7 @@ on_opened(
 {
 	struct http *http = data;
 	_cleanup_buf_ struct buf head;
+	buf_init(&head, REQUEST_MAX);
 	if (stream == NULL) {
 		bool refused = strcmp(err->code, "address_refused") == 0;
 		http_refuse(http,
@@ -277,7 +278,6 @@ on_opened(
 	http->up = stream;
 	http->reused = reused;
 	(void)snprintf(http->address, sizeof(http->address), "%s", address);
-	buf_init(&head, REQUEST_MAX);
 	int r = begin_response(http);
 	if (r == 0)
 		r = write_head(http, &head);

@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "gateway/dispatch.h"
@@ -125,6 +126,9 @@ main(int argc, char **argv)
 	buf_init(&gateway.bundle, BUNDLE_BYTES_MAX);
 	(void)umask(077);
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* Certificates have dates, and glibc looks for a file of the time zone at each one unless told. */
+	(void)setenv("TZ", "UTC0", 1);
+	tzset();
 	raise_files();
 	if (parse_arguments(argc, argv, &uid, &gid, &err) < 0 ||
 	    read_authorities(&gateway, &err) < 0 ||
