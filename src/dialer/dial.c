@@ -312,8 +312,10 @@ check_all(struct dial *dial, const struct addresses *found, struct error *err)
 		} else if (why != NULL && err->code[0] == '\0') {
 			char text[ADDRESS_TEXT];
 			address_format(address, text);
-			error_set(err, EACCES, "address_refused", "%s is at %s: %s",
-			    dial->ticket.host, text, why);
+			bool literal = strcmp(text, dial->ticket.host) == 0;
+			error_set(err, EACCES, "address_refused", "%s%s%s is %s",
+			    literal ? "" : dial->ticket.host, literal ? "" : ", which is at ", text,
+			    why);
 		}
 	}
 }
