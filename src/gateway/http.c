@@ -133,7 +133,7 @@ on_late(struct timer *timer, void *data)
 	if (idle && len == 0)
 		connection_free(http->c);
 	else
-		http_refuse(http,
+		http_deny(http,
 		    &(struct http_refusal){408, "request_timeout",
 			"the request did not come to its end in time", NULL, "request-refused"});
 }
@@ -169,7 +169,7 @@ http_next(struct http *http)
 static void
 refuse(struct http *http, int status, const char *code, const char *reason)
 {
-	http_refuse(http, &(struct http_refusal){status, code, reason, NULL, "request-refused"});
+	http_deny(http, &(struct http_refusal){status, code, reason, NULL, "request-refused"});
 }
 
 static void
@@ -178,7 +178,7 @@ refuse_unreachable(struct http *http, const struct reach *reach)
 	if (reach == NULL)
 		refuse(http, 503, "arbiter_lost", "nobody decides: the arbiter is gone");
 	else
-		http_refuse(http,
+		http_deny(http,
 		    &(struct http_refusal){403, "denied", "no rule permits anything there",
 			"a rule `allow: http` with this host and port", "connection-refused"});
 }
@@ -244,7 +244,7 @@ on_connect_opened(struct connection *c, bool ok, const char *reason)
 		return;
 	}
 	connection_what(c, what, sizeof(what));
-	http_refuse_connection(c, &(struct http_refusal){403, "denied", reason, NULL, NULL}, what);
+	http_deny_connection(c, &(struct http_refusal){403, "denied", reason, NULL, NULL}, what);
 }
 
 static void

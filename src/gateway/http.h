@@ -117,9 +117,9 @@ struct http_refusal {
 	const char *code, *reason, *needed; /* needed: the rule; may be NULL */
 	const char *event;                  /* for the ledger; NULL: it has the action already */
 };
-void http_refuse(struct http *http, const struct http_refusal *refusal);
+void http_deny(struct http *http, const struct http_refusal *refusal);
 /* The same without an exchange: C's stream gets the answer, and is closed gently. C's http must be gone. */
-void http_refuse_connection(
+void http_deny_connection(
     struct connection *c, const struct http_refusal *refusal, const char *what);
 /* Closes gently after what is queued: the peer's bytes are read and dropped for a moment, so that it gets ours. */
 void http_linger(struct connection *c);

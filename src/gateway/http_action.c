@@ -163,10 +163,10 @@ on_answer(struct ask *ask, void *data)
 	if (ask_state(ask) == ASK_GO)
 		http_perform(http);
 	else if (ask_state(ask) == ASK_LOST)
-		http_refuse(
+		http_deny(
 		    http, &(struct http_refusal){503, "arbiter_lost", ask_reason(ask), NULL, NULL});
 	else if (ask_state(ask) == ASK_NO)
-		http_refuse(http,
+		http_deny(http,
 		    &(struct http_refusal){403, "denied", ask_reason(ask), ask_needed(ask), NULL});
 }
 
@@ -206,14 +206,14 @@ http_ask(struct http *http)
 	struct json *action = action_of(http, &r);
 	if (r < 0 || !fits(action)) {
 		json_free(action);
-		http_refuse(http,
+		http_deny(http,
 		    &(struct http_refusal){431, "request_too_large",
 			"the request is too large to be decided on", NULL, "request-refused"});
 		return;
 	}
 	http->ask = ask_new(http->c->guest, action, on_answer, http);
 	if (http->ask == NULL)
-		http_refuse(http,
+		http_deny(http,
 		    &(struct http_refusal){503, "arbiter_lost",
 			"nobody decides: the arbiter is gone, or too much is asked at once", NULL,
 			NULL});

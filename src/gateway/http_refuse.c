@@ -107,7 +107,7 @@ http_linger(struct connection *c)
 }
 
 void
-http_refuse_connection(struct connection *c, const struct http_refusal *refusal, const char *what)
+http_deny_connection(struct connection *c, const struct http_refusal *refusal, const char *what)
 {
 	guest_denied(c->guest, refusal->event, what, refusal->reason, refusal->needed);
 	if (write_answer(c->down, refusal, NULL) < 0)
@@ -137,7 +137,7 @@ write_push_denial(struct http *http, const struct http_refusal *refusal)
 }
 
 void
-http_refuse(struct http *http, const struct http_refusal *refusal)
+http_deny(struct http *http, const struct http_refusal *refusal)
 {
 	struct connection *c = http->c;
 	char what[600], id[UUID_TEXT] = "";

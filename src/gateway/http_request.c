@@ -15,7 +15,7 @@ static void open_upstream(struct http *http, bool fresh);
 static void
 refuse(struct http *http, int status, const char *code, const char *reason)
 {
-	http_refuse(http, &(struct http_refusal){status, code, reason, NULL, "request-refused"});
+	http_deny(http, &(struct http_refusal){status, code, reason, NULL, "request-refused"});
 }
 
 /* ---- the head ---- */
@@ -270,7 +270,7 @@ on_opened(
 	buf_init(&head, REQUEST_MAX);
 	if (stream == NULL) {
 		bool refused = strcmp(err->code, "address_refused") == 0;
-		http_refuse(http,
+		http_deny(http,
 		    &(struct http_refusal){
 			refused ? 403 : 502, err->code, err->message, NULL, "dial-refused"});
 		return;

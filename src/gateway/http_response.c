@@ -13,7 +13,7 @@ static void
 refuse(struct http *http, const char *code, const char *reason)
 {
 	http->up = stream_free(http->up);
-	http_refuse(http, &(struct http_refusal){502, code, reason, NULL, "request-refused"});
+	http_deny(http, &(struct http_refusal){502, code, reason, NULL, "request-refused"});
 }
 
 /* ---- the end ---- */
