@@ -275,7 +275,7 @@ pull(struct stream *stream)
 		if (round == READS_PER_STEP)
 			stream->socket_rests = true;
 		bool news = fill(stream);
-		if (!may_have_more(stream))
+		if (!news && (!stream->socket_rests || !stream->readable))
 			fail_if_broken(stream);
 		if (news && !emit(stream, STREAM_READABLE))
 			break;
@@ -283,7 +283,7 @@ pull(struct stream *stream)
 			tell_failure(stream);
 			break;
 		}
-		if (is_full(stream) || !may_have_more(stream) || stream->meter_link != NULL)
+		if (!news || is_full(stream))
 			break;
 	}
 	bool rests = stream->socket_rests;

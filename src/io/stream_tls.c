@@ -18,7 +18,9 @@
 struct tls_session {
 	SSL *ssl;
 	struct fifo early; /* what waited in the stream when TLS began */
+	X509 *refused;     /* the peer's certificate, if it was */
 	bool is_client;
+	bool at_end; /* of the socket */
 	char host[256];
 };
 
@@ -41,6 +43,7 @@ bio_read(BIO *bio, char *bytes, size_t len, size_t *ret_len)
 	ssize_t n = stream_receive(stream, bytes, len);
 	if (n == -EAGAIN)
 		BIO_set_retry_read(bio);
+	stream->tls->at_end = n == 0;
 	*ret_len = n > 0 ? (size_t)n : 0;
 	return n > 0;
 }
@@ -64,7 +67,15 @@ bio_write(BIO *bio, const char *bytes, size_t len, size_t *ret_len)
 static long
 bio_control(BIO *bio, int command, long number, void *pointer)
 {
-	return command == BIO_CTRL_FLUSH;
+	const struct stream *stream = BIO_get_data(bio);
+	switch (command) {
+	case BIO_CTRL_FLUSH:
+		return 1;
+	case BIO_CTRL_EOF:
+		return stream->tls->at_end;
+	default:
+		return 0;
+	}
 }
 
 static BIO *
@@ -95,9 +106,22 @@ tls_session_free(struct tls_session *session)
 	if (session == NULL)
 		return NULL;
 	SSL_free(session->ssl);
+	X509_free(session->refused);
 	fifo_done(&session->early);
 	free(session);
 	return NULL;
+}
+
+/* Changes nothing of the verdict: notes what certificate it was about. */
+static int
+on_verified(int ok, X509_STORE_CTX *context)
+{
+	SSL *ssl = X509_STORE_CTX_get_ex_data(context, SSL_get_ex_data_X509_STORE_CTX_idx());
+	struct tls_session *session = SSL_get_app_data(ssl);
+	X509 *cert = X509_STORE_CTX_get0_cert(context);
+	if (!ok && session->refused == NULL && cert != NULL && X509_up_ref(cert) == 1)
+		session->refused = cert;
+	return ok;
 }
 
 static int
@@ -113,6 +137,9 @@ start(struct stream *stream, SSL *ssl, const char *host, bool is_client)
 	SSL_set_bio(ssl, bio, bio);
 	*session = (struct tls_session){.ssl = ssl, .early = stream->in, .is_client = is_client};
 	log_escape(host, strlen(host), session->host, sizeof(session->host));
+	if (is_client)
+		SSL_set_verify(ssl, SSL_VERIFY_PEER, on_verified);
+	SSL_set_app_data(ssl, session);
 	stream->in = (struct fifo){0};
 	stream->tls = session;
 	stream->handshaking = true;
@@ -140,9 +167,8 @@ stream_secure_client(struct stream *stream, struct tls_trust *trust, const char 
 
 /* The names of the peer's certificate, the first three. */
 static void
-certificate_names(const SSL *ssl, char *ret, size_t ret_size)
+certificate_names(const X509 *cert, char *ret, size_t ret_size)
 {
-	X509 *cert = SSL_get0_peer_certificate(ssl);
 	GENERAL_NAMES *names =
 	    cert == NULL ? NULL : X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
 	size_t len = 0;
@@ -173,7 +199,7 @@ bad_certificate(struct stream *stream, long why)
 	switch (why) {
 	case X509_V_ERR_HOSTNAME_MISMATCH:
 	case X509_V_ERR_IP_ADDRESS_MISMATCH:
-		certificate_names(session->ssl, names, sizeof(names));
+		certificate_names(session->refused, names, sizeof(names));
 		return stream_fail(stream, EPROTO,
 		    "the certificate of %s is not valid: it is for %s", session->host, names);
 	case X509_V_ERR_CERT_HAS_EXPIRED:
