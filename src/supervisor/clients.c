@@ -17,8 +17,11 @@ on_status(struct conn *conn, struct msg *m)
 		s->idle_ms = 0; /* `ringfence start`: until told to leave */
 		s->idle = timer_cancel(s->idle);
 	}
-	const struct sibling *siblings[] = {&s->arbiter, &s->ledger};
+	const struct sibling *siblings[] = {
+	    &s->arbiter, &s->ledger, &s->gateway, &s->dialer, &s->vault};
 	for (size_t i = 0; i < ARRAY_LEN(siblings); i++) {
+		if (siblings[i]->pidfd < 0)
+			continue;
 		struct json *program = json_new_object();
 		(void)json_set_str(program, "name", siblings[i]->name);
 		(void)json_set_int(program, "pid", siblings[i]->pid);
@@ -113,6 +116,8 @@ clients_consider_idle(struct supervisor *s)
 		session_end_all(s, "leaving", "rf-supervisor was told to leave");
 	if (s->sessions != NULL)
 		return; /* a session that should not outlive its user has a time-out */
+	if (s->networks != NULL)
+		return; /* what came of them is still to be recorded */
 	if (s->leaving) {
 		loop_stop(s->loop, 0);
 		return;

@@ -4,7 +4,8 @@
  *   capabilities  root's (mounts with translated owners, id maps, control groups); a user's: none
  *   system calls  its filter refuses what no part of Ringfence needs (profile.c)
  *   paths         the state directory; control groups; /proc of its sandboxes
- *   peers         the same user's (or root's) `ringfence`; rf-arbiter, rf-ledger, rf-init over socket pairs
+ *   peers         the same user's (or root's) `ringfence`; over socket pairs rf-arbiter, rf-ledger, rf-init, and
+ *                 rf-gateway, rf-dialer, rf-vault, which it only starts and introduces to each other
  *   secrets       none
  *   reads         requests of its own user, verdicts, and what rf-init reports. No byte of the agent's.
  *   if compromised, an attacker can do what its user can. That is why it parses nothing hostile.
@@ -36,7 +37,7 @@
 #define SWEEP_MS 1000
 #define SWEEPS_MAX 5
 
-static const char *const socket_names[] = {"supervisor", "arbiter", "ledger"};
+static const char *const socket_names[LISTENERS] = {"supervisor", "arbiter", "ledger", "vault"};
 
 static int
 parse_arguments(struct supervisor *s, int argc, char **argv, struct error *err)
@@ -91,11 +92,12 @@ static int
 listen_all(struct supervisor *s, struct error *err)
 {
 	bool root = geteuid() == 0;
-	for (size_t i = 0; i < ARRAY_LEN(socket_names); i++) {
+	for (size_t i = 0; i < LISTENERS; i++) {
 		char path[PATHS_MAX + 32];
 		(void)snprintf(path, sizeof(path), "%s/run/%s.sock", s->state, socket_names[i]);
-		/* As root anybody may talk to the arbiter: who they are comes from the kernel. */
-		mode_t mode = root && i == 1 ? 0666 : 0600;
+		/* As root anybody may talk to arbiter and vault: who they are comes from the kernel. */
+		bool open = root && (i == LISTENER_ARBITER || i == LISTENER_VAULT);
+		mode_t mode = open ? 0666 : 0600;
 		s->listeners[i] = msg_listen(path, mode);
 		if (s->listeners[i] < 0)
 			return error_set_errno(
@@ -165,6 +167,8 @@ set_up(struct supervisor *s, struct error *err)
 	/* The programs first: they start on another processor while we prepare the rest. */
 	r = programs_start(s, err);
 	if (r == 0)
+		r = gateways_new(s, err);
+	if (r == 0)
 		r = paths_program("rf-init", init_path, err);
 	if (r == 0)
 		r = sandbox_host_new(init_path, s->state, s->state_fd, &s->sandboxes, err);
@@ -172,7 +176,9 @@ set_up(struct supervisor *s, struct error *err)
 		r = error_set(err, ENOMEM, "no_memory", "out of memory");
 	if (r == 0)
 		session_find_lost(s);
-	if (r == 0 && conn_accept(s->loop, s->listeners[0], on_accept, s, &s->accepting) < 0)
+	if (r == 0 &&
+	    conn_accept(s->loop, s->listeners[LISTENER_SUPERVISOR], on_accept, s, &s->accepting) <
+		0)
 		r = error_set(err, ENOMEM, "no_memory", "cannot accept");
 	return r;
 }
@@ -194,12 +200,13 @@ on_sweep(struct timer *timer, void *data)
 static void
 leave(struct supervisor *s)
 {
-	for (size_t i = 0; i < ARRAY_LEN(socket_names); i++) {
+	for (size_t i = 0; i < LISTENERS; i++) {
 		char name[64];
 		(void)snprintf(name, sizeof(name), "run/%s.sock", socket_names[i]);
 		(void)unlinkat(s->state_fd, name, 0);
 	}
 	s->pool = pool_free(s->pool);
+	gateways_stop(s);
 	programs_stop(s);
 	s->sandboxes = sandbox_host_free(s->sandboxes);
 	/* Free for the next before we say that we are gone. */
@@ -234,7 +241,7 @@ say_listens(const struct supervisor *s)
 int
 main(int argc, char **argv)
 {
-	static struct supervisor s = {.state_fd = -1, .lock_fd = -1, .listeners = {-1, -1, -1}};
+	static struct supervisor s = {.state_fd = -1, .lock_fd = -1, .listeners = {-1, -1, -1, -1}};
 	struct error err = {0};
 	struct stat st;
 	log_program("rf-supervisor");

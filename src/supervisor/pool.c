@@ -175,6 +175,8 @@ pool_key(const struct pool *pool, const char *hash, const struct json *config, c
 	ret[0] = 0;
 	if (mode != NULL && sandbox_host_rootless(pool->s->sandboxes))
 		return;
+	if (json_get(config, "network") != NULL)
+		return; /* the gateway would have to know it before there is anybody whose it is */
 	/* And what the root is by now: a name of an image may mean another one, a listed program may be new. */
 	const struct json *view;
 	struct error ignored;

@@ -17,6 +17,7 @@
 #include "ipc/paths.h"
 #include "ipc/spawn.h"
 #include "sandbox/ids.h"
+#include "supervisor/network.h"
 #include "supervisor/policies.h"
 #include "supervisor/supervisor.h"
 #include "sys/process.h"
@@ -39,12 +40,21 @@ on_ledger_answer(struct conn *conn, struct msg *m)
 	return 0;
 }
 
+/* To MSG_NET_OPEN. */
+static int
+on_arbiter_ok(struct conn *conn, struct msg *m)
+{
+	network_on_bound(conn_data(conn), m->serial);
+	return 0;
+}
+
 static const struct route arbiter_routes[] = {
     {MSG_VERDICT, 1u << PEER_ARBITER, 0, MSG_BODY_MAX, 0, run_on_verdict},
     {MSG_CLAIMED, 1u << PEER_ARBITER, 0, 4096, 0, run_on_claimed},
     {MSG_KILL_TASK, 1u << PEER_ARBITER, 0, 4096, 0, run_on_kill},
     {MSG_POLICY_CHANGED, 1u << PEER_ARBITER, 0, 4096, 0, policies_on_changed},
     {MSG_POLICY_VIEWED, 1u << PEER_ARBITER, 0, MSG_BODY_MAX, 0, policies_on_viewed},
+    {MSG_OK, 1u << PEER_ARBITER, 0, 64, 0, on_arbiter_ok},
     {MSG_ERROR, 1u << PEER_ARBITER, 0, 16384, 0, run_on_refused},
     {0},
 };
@@ -56,9 +66,8 @@ static const struct route ledger_routes[] = {
     {0},
 };
 
-/* The program's own directory below the state directory, owned by its uid. fd or -errno. */
-static int
-open_own_directory(struct supervisor *s, const char *name, uid_t uid, struct error *err)
+int
+program_directory(struct supervisor *s, const char *name, uid_t uid, struct error *err)
 {
 	struct stat st;
 	bool root = geteuid() == 0;
@@ -79,9 +88,10 @@ open_own_directory(struct supervisor *s, const char *name, uid_t uid, struct err
 
 static int start_both(struct supervisor *s, struct error *err);
 
-static void
-forget(struct sibling *sibling)
+int
+program_forget(struct sibling *sibling)
 {
+	int status = -1;
 	sibling->watch = watch_remove(sibling->watch);
 	if (sibling->conn != NULL) {
 		struct conn *conn = TAKE_PTR(sibling->conn);
@@ -89,21 +99,22 @@ forget(struct sibling *sibling)
 	}
 	if (sibling->pidfd >= 0) {
 		(void)process_signal(sibling->pidfd, SIGKILL);
-		(void)process_reap(sibling->pidfd, true, NULL);
+		(void)process_reap(sibling->pidfd, true, &status);
 		(void)close(TAKE_FD(sibling->pidfd));
 	}
 	sibling->pid = 0;
+	return status;
 }
 
-static bool
-restarts_too_often(struct supervisor *s)
+bool
+program_restarts_too_often(struct sibling *sibling)
 {
 	int64_t now = clock_monotonic_ns();
-	if (now - s->restarts_since_ns > RESTARTS_WINDOW_NS) {
-		s->restarts_since_ns = now;
-		s->restarts = 0;
+	if (now - sibling->restarts_since_ns > RESTARTS_WINDOW_NS) {
+		sibling->restarts_since_ns = now;
+		sibling->restarts = 0;
 	}
-	return ++s->restarts > RESTARTS_MAX;
+	return ++sibling->restarts > RESTARTS_MAX;
 }
 
 static void
@@ -122,11 +133,13 @@ on_program_end(struct watch *watch, uint32_t events, void *data)
 	commit_end_all(s, ledger ? "ledger_lost" : "arbiter_lost", why);
 	session_end_all(s, ledger ? "ledger_lost" : "arbiter_lost", why);
 	policies_forget(s, NULL);
-	forget(&s->arbiter);
-	forget(&s->ledger);
-	int r = restarts_too_often(s) ? error_set(&err, ELOOP, "restarts",
-					    "rf-arbiter or rf-ledger keeps ending; see the log")
-				      : start_both(s, &err);
+	gateways_end(s);
+	(void)program_forget(&s->arbiter);
+	(void)program_forget(&s->ledger);
+	int r = program_restarts_too_often(&s->arbiter)
+	    ? error_set(
+		  &err, ELOOP, "restarts", "rf-arbiter or rf-ledger keeps ending; see the log")
+	    : start_both(s, &err);
 	if (r < 0) {
 		log_event(LOG_ERROR, "cannot-restart", "message", err.message, NULL);
 		s->leaving = true;
@@ -139,7 +152,7 @@ on_conn_closed(struct conn *conn)
 {
 	struct supervisor *s = conn_data(conn);
 	/* The end of the process is noticed by its pidfd. If only the conversation broke, make it so. */
-	struct sibling *siblings[] = {&s->arbiter, &s->ledger};
+	struct sibling *siblings[] = {&s->arbiter, &s->ledger, &s->gateway, &s->dialer, &s->vault};
 	for (size_t i = 0; i < ARRAY_LEN(siblings); i++)
 		if (siblings[i]->conn == conn) {
 			siblings[i]->conn = NULL;
@@ -148,47 +161,47 @@ on_conn_closed(struct conn *conn)
 		}
 }
 
-/* Starts PROGRAM with the descriptors that ipc/spawn.h numbers; FDS[0..2] are stdio. */
-static int
-start_program(struct supervisor *s, struct sibling *sibling, unsigned peer,
-    const struct route *routes, int fds[SPAWN_FDS], int n_fds, uid_t uid, struct error *err)
+int
+program_start(struct supervisor *s, const struct program *program, struct error *err)
 {
+	struct sibling *sibling = program->sibling;
 	char path[PATHS_MAX], id[16];
 	int pair[2];
 	int r = paths_program(sibling->name, path, err);
 	if (r < 0)
 		return r;
-	_cleanup_close_ int program = open(path, O_PATH | O_CLOEXEC);
-	if (program < 0)
+	_cleanup_close_ int file = open(path, O_PATH | O_CLOEXEC);
+	if (file < 0)
 		return error_set_errno(err, errno, "not_installed", "cannot open %s", path);
 	r = msg_pair(pair);
 	if (r < 0)
 		return error_set_errno(err, -r, "internal", "no socket pair");
 	_cleanup_close_ int theirs = pair[1];
-	fds[SPAWN_SUPERVISOR] = theirs;
-	(void)snprintf(id, sizeof(id), "%u", (unsigned)uid);
+	program->fds[SPAWN_SUPERVISOR] = theirs;
+	(void)snprintf(id, sizeof(id), "%u", (unsigned)program->uid);
 	const char *const argv[] = {sibling->name, "--uid", id, "--gid", id, NULL};
 	const char *const envp[] = {NULL};
-	struct process_spec spec = {.program_fd = program,
+	struct process_spec spec = {.program_fd = file,
 	    .argv = argv,
 	    .envp = envp,
-	    .fds = fds,
-	    .n_fds = n_fds,
+	    .fds = program->fds,
+	    .n_fds = program->n_fds,
 	    .new_session = true};
 	r = process_start(&spec, &sibling->pid, &sibling->pidfd);
 	if (r < 0) {
 		(void)close(pair[0]);
 		return error_set_errno(err, -r, "not_installed", "cannot start %s", path);
 	}
-	r = conn_new(s->loop, pair[0], peer, routes, on_conn_closed, s, &sibling->conn);
+	r = conn_new(
+	    s->loop, pair[0], program->peer, program->routes, on_conn_closed, s, &sibling->conn);
 	if (r == 0)
 		r = loop_watch(
-		    s->loop, sibling->pidfd, EPOLLIN, on_program_end, s, &sibling->watch);
+		    s->loop, sibling->pidfd, EPOLLIN, program->on_end, s, &sibling->watch);
 	return r < 0 ? error_set_errno(err, -r, "internal", "cannot watch %s", sibling->name) : 0;
 }
 
-static int
-open_config(void)
+int
+program_config(void)
 {
 	char path[PATHS_MAX];
 	struct error ignored;
@@ -203,10 +216,10 @@ start_both(struct supervisor *s, struct error *err)
 	bool root = geteuid() == 0;
 	uid_t ledger_uid = root ? IDS_LEDGER : 0, arbiter_uid = root ? IDS_ARBITER : 0;
 	int between[2];
-	_cleanup_close_ int ledger_dir = open_own_directory(s, "ledger", ledger_uid, err);
+	_cleanup_close_ int ledger_dir = program_directory(s, "ledger", ledger_uid, err);
 	if (ledger_dir < 0)
 		return ledger_dir;
-	_cleanup_close_ int arbiter_dir = open_own_directory(s, "arbiter", arbiter_uid, err);
+	_cleanup_close_ int arbiter_dir = program_directory(s, "arbiter", arbiter_uid, err);
 	if (arbiter_dir < 0)
 		return arbiter_dir;
 	int r = msg_pair(between);
@@ -214,18 +227,30 @@ start_both(struct supervisor *s, struct error *err)
 		return error_set_errno(err, -r, "internal", "no socket pair");
 	_cleanup_close_ int to_ledger = between[0], to_arbiter = between[1];
 	int ledger_fds[SPAWN_FDS] = {
-	    -1, -1, STDERR_FILENO, -1, ledger_dir, s->listeners[2], to_arbiter};
-	r = start_program(
-	    s, &s->ledger, PEER_LEDGER, ledger_routes, ledger_fds, SPAWN_PEER + 1, ledger_uid, err);
+	    -1, -1, STDERR_FILENO, -1, ledger_dir, s->listeners[LISTENER_LEDGER], to_arbiter};
+	const struct program ledger = {.sibling = &s->ledger,
+	    .peer = PEER_LEDGER,
+	    .routes = ledger_routes,
+	    .uid = ledger_uid,
+	    .fds = ledger_fds,
+	    .n_fds = SPAWN_PEER + 1,
+	    .on_end = on_program_end};
+	r = program_start(s, &ledger, err);
 	if (r < 0)
 		return r;
-	_cleanup_close_ int config = open_config();
+	_cleanup_close_ int config = program_config();
 	_cleanup_close_ int passwd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
 	_cleanup_close_ int group = open("/etc/group", O_RDONLY | O_CLOEXEC);
-	int arbiter_fds[SPAWN_FDS] = {-1, -1, STDERR_FILENO, -1, arbiter_dir, s->listeners[1],
-	    to_ledger, config, passwd, group};
-	return start_program(
-	    s, &s->arbiter, PEER_ARBITER, arbiter_routes, arbiter_fds, SPAWN_FDS, arbiter_uid, err);
+	int arbiter_fds[SPAWN_FDS] = {-1, -1, STDERR_FILENO, -1, arbiter_dir,
+	    s->listeners[LISTENER_ARBITER], to_ledger, config, passwd, group};
+	const struct program arbiter = {.sibling = &s->arbiter,
+	    .peer = PEER_ARBITER,
+	    .routes = arbiter_routes,
+	    .uid = arbiter_uid,
+	    .fds = arbiter_fds,
+	    .n_fds = SPAWN_FDS,
+	    .on_end = on_program_end};
+	return program_start(s, &arbiter, err);
 }
 
 int
@@ -236,24 +261,27 @@ programs_start(struct supervisor *s, struct error *err)
 	return start_both(s, err);
 }
 
+void
+program_stop(struct sibling *sibling, int wait_ms)
+{
+	sibling->watch = watch_remove(sibling->watch);
+	if (sibling->conn != NULL)
+		(void)shutdown(conn_fd(sibling->conn), SHUT_RDWR);
+	if (sibling->pidfd < 0)
+		return;
+	struct pollfd wait = {.fd = sibling->pidfd, .events = POLLIN};
+	if (poll(&wait, 1, wait_ms) <= 0)
+		log_event(LOG_WARNING, "slow-to-leave", "program", sibling->name, NULL);
+	(void)process_signal(sibling->pidfd, SIGKILL);
+	(void)process_reap(sibling->pidfd, true, NULL);
+	(void)close(TAKE_FD(sibling->pidfd));
+}
+
 /* The arbiter first: what it still says is recorded. Each gets a moment, then SIGKILL: the ledger's
  * files stand a kill at any time. */
 void
 programs_stop(struct supervisor *s)
 {
-	struct sibling *siblings[] = {&s->arbiter, &s->ledger};
-	for (size_t i = 0; i < ARRAY_LEN(siblings); i++) {
-		struct sibling *sibling = siblings[i];
-		sibling->watch = watch_remove(sibling->watch);
-		if (sibling->conn != NULL)
-			(void)shutdown(conn_fd(sibling->conn), SHUT_RDWR);
-		if (sibling->pidfd < 0)
-			continue;
-		struct pollfd wait = {.fd = sibling->pidfd, .events = POLLIN};
-		if (poll(&wait, 1, sibling == &s->ledger ? LEDGER_LEAVE_MS : LEAVE_MS) <= 0)
-			log_event(LOG_WARNING, "slow-to-leave", "program", sibling->name, NULL);
-		(void)process_signal(sibling->pidfd, SIGKILL);
-		(void)process_reap(sibling->pidfd, true, NULL);
-		(void)close(TAKE_FD(sibling->pidfd));
-	}
+	program_stop(&s->arbiter, LEAVE_MS);
+	program_stop(&s->ledger, LEDGER_LEAVE_MS);
 }

@@ -198,6 +198,17 @@ add_shape(struct json *receipt, const struct sandbox *sandbox, const struct json
 	}
 }
 
+/* Interfaces and routes, as rf-init had them from the kernel; network_describe adds who stands behind them. */
+static void
+add_network(struct json *receipt, const struct json *evidence)
+{
+	struct json *network = json_copy(json_get(evidence, "network"));
+	if (network == NULL)
+		return;
+	(void)json_set_str(network, "evidence", "kernel");
+	(void)json_set(receipt, "network", network);
+}
+
 struct json *
 receipt_make(const struct sandbox *sandbox, const struct json *config, const struct json *evidence,
     const char *task)
@@ -214,6 +225,7 @@ receipt_make(const struct sandbox *sandbox, const struct json *config, const str
 	add_namespaces(locks, evidence);
 	add_process_locks(locks, sandbox, config, evidence);
 	add_shape(receipt, sandbox, config, evidence);
+	add_network(receipt, evidence);
 	struct json *group = sandbox->group == NULL ? NULL : cgroup_evidence(sandbox->group);
 	add_group_limits(locks, limits, group, config);
 	add_disk_limit(locks, limits, sandbox, config);

@@ -86,6 +86,8 @@ run_settle(struct run *run, const char *state)
 		(void)json_set_str(outcome, "error", run->err.code);
 	if (run->usage != NULL)
 		(void)json_set(outcome, "usage", json_copy(run->usage));
+	if (run->reached != NULL)
+		(void)json_set(outcome, "network", json_copy(json_get(run->reached, "usage")));
 	(void)json_set(body, "outcome", outcome);
 	(void)conn_send_take(run->s->arbiter.conn, MSG_SETTLE, 0, body);
 }
@@ -151,6 +153,8 @@ run_free(struct run *run)
 	json_free(run->timing);
 	json_free(run->usage);
 	json_free(run->exit_status);
+	json_free(run->reached);
+	run->network = network_release(run->network);
 	free(run);
 	pool_refill_later(s->pool);
 	clients_consider_idle(s);
@@ -216,6 +220,8 @@ run_tell(struct run *run)
 		(void)json_set_str(body, "limit", run->limit);
 	(void)json_set(
 	    body, "usage", run->usage == NULL ? json_new_object() : json_copy(run->usage));
+	if (run->reached != NULL)
+		(void)json_set(body, "network", json_copy(run->reached));
 	/* The receipt went with MSG_STARTED. */
 	if (json_get_bool(run->request.body, "timing", false))
 		(void)json_set(body, "timing", json_copy(run->timing));
@@ -262,6 +268,13 @@ run_on_pid_end(struct watch *watch, uint32_t events, void *data)
 	run_drain_control(run);
 	if (!run->told)
 		run_read_usage(run);
+	/* What it could not reach belongs to the result; to one that failed or was killed, only if it is there. */
+	if (!run->told && run->err.code[0] == 0 && run->network != NULL &&
+	    network_is_closing(run->network)) {
+		run->gone = true;
+		run->pid_watch = watch_remove(run->pid_watch);
+		return;
+	}
 	run_finish(run);
 }
 
@@ -281,6 +294,8 @@ run_end(struct run *run)
 		run_await(run); /* one that does not end ends the session */
 		return;
 	}
+	if (run->network != NULL)
+		network_close(run->network);
 	if (run->session == NULL && run->sandbox != NULL) {
 		sandbox_kill(run->sandbox);
 		return;

@@ -4,6 +4,7 @@
 
 #include "base/uuid.h"
 #include "sandbox/host.h"
+#include "supervisor/network.h"
 #include "supervisor/policies.h"
 #include "supervisor/pool.h"
 #include "supervisor/session.h"
@@ -32,8 +33,10 @@ struct run {
 	int64_t number;          /* of the command in its sandbox */
 	struct watch *control, *pid_watch;
 	struct timer *wall, *sample;
-	struct timer *patience; /* with an arbiter or an rf-init that owes an answer */
+	struct timer *patience;  /* with an arbiter or an rf-init that owes an answer */
+	struct network *network; /* owned: of its own sandbox, if the policy has one */
 	struct json *config, *receipt, *timing, *usage, *exit_status;
+	struct json *reached; /* owned: network_result, in the end */
 	const char *limit;
 	struct error err; /* why it failed; code is empty if it did not */
 	int64_t started_ns;
@@ -46,6 +49,7 @@ struct run {
 	bool announced;     /* the client has MSG_STARTED */
 	bool settled;
 	bool claimed;
+	bool gone;            /* its sandbox is, and what the gateway says of it is not there yet */
 	bool delayed;         /* goes when the session's checkpoint is done */
 	uint32_t kill_serial; /* the arbiter's MSG_KILL_TASK that ended it, or 0 */
 };
@@ -82,6 +86,9 @@ void run_propose(struct run *run);
 /* run_verdict.c: approved: the sandbox gets its plan; another one is begun if this one is not what it needs. */
 void run_build(struct run *run);
 /* run_sandbox.c */
+/* Its part in the network boundary has come further. */
+void run_on_network(
+    struct network *network, enum network_event event, const struct error *err, void *data);
 /* Watches RUN's own sandbox. 0 or -errno. */
 int run_watch_sandbox(struct run *run) MUST_CHECK;
 /* The sandbox waits, locked, with RUN->receipt: records that and claims, or goes. */

@@ -289,12 +289,62 @@ on_ready(struct run *run, struct msg *m)
 		run_fail_with(run, ENOMEM, "no_memory", "out of memory");
 		return;
 	}
+	if (run->network != NULL)
+		network_describe(run->network, run->receipt);
 	if (receipt_check_floor(
 		run->receipt, run->config, sandbox_host_cgroups(run->s->sandboxes), &err) < 0)
 		run_fail(run, &err);
-	else
-		run_ready(run);
+	else if (run->network == NULL || network_has_listeners(run->network))
+		run_ready(run); /* else when the gateway has taken them all */
 }
+
+/* ---- its network ---- */
+
+static void
+on_listeners(struct run *run, struct msg *m)
+{
+	struct error err = {0};
+	if (run->state != RUN_BUILDING)
+		return;
+	if (run->network == NULL)
+		run_fail_with(run, EPROTO, "internal", "rf-init made listeners for nothing");
+	else if (network_listen(run->network, m, &err) < 0)
+		run_fail(run, &err);
+}
+
+/* What the gateway said last: the result waits for it, or whoever waits for the sandbox's end does. */
+static void
+on_network_end(struct run *run)
+{
+	if (run->gone) {
+		run_finish(run);
+		return;
+	}
+	if (run->exit_status != NULL && run->sandbox->upper_fd < 0)
+		run_tell(run);
+}
+
+void
+run_on_network(
+    struct network *network, enum network_event event, const struct error *err, void *data)
+{
+	struct run *run = data;
+	if (event == NETWORK_OPENED && run->state == RUN_BUILDING) {
+		run_mark(run, "network", clock_monotonic_ns());
+		run_build(run);
+	} else if (event == NETWORK_LISTENS && run->state == RUN_BUILDING) {
+		run_ready(run);
+	} else if (event == NETWORK_CLOSED) {
+		run->reached = json_copy(network_result(network));
+		on_network_end(run);
+	} else if (event == NETWORK_FAILED && run->state != RUN_ENDING) {
+		run_fail(run, err);
+	} else if (event == NETWORK_FAILED) {
+		on_network_end(run);
+	}
+}
+
+/* ---- and then ---- */
 
 static void
 on_running(struct run *run, struct msg *m)
@@ -357,7 +407,7 @@ on_exited(struct run *run, struct msg *m)
 		run->limit = "disk";
 	run_read_usage(run);
 	/* A staged workspace is only at rest once every process is gone; otherwise tell at once. */
-	if (run->session != NULL || run->sandbox->upper_fd < 0)
+	if (run->session != NULL || (run->sandbox->upper_fd < 0 && run->network == NULL))
 		run_tell(run);
 	run_end(run);
 }
@@ -380,6 +430,8 @@ run_on_init(struct run *run, struct msg *m)
 	struct error err = {0};
 	if (m->type == INIT_READY) {
 		on_ready(run, m);
+	} else if (m->type == INIT_LISTENERS) {
+		on_listeners(run, m);
 	} else if (m->type == INIT_RUNNING) {
 		on_running(run, m);
 	} else if (m->type == INIT_TERMINAL) {

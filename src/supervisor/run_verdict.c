@@ -31,7 +31,31 @@ shape_of(const struct run *run)
 	return (struct sandbox_shape){.config = run->config,
 	    .workspace_mode = json_get_str(workspace, "mode", NULL),
 	    .workspace_path = json_get_str(workspace, "path", NULL),
-	    .workspace_fd = run->workspace_fd};
+	    .workspace_fd = run->workspace_fd,
+	    .bundle_fd = run->network == NULL ? -1 : network_bundle(run->network)};
+}
+
+/* Asks for its part in the network boundary: run_on_network builds on. */
+static int
+open_network(struct run *run, struct error *err)
+{
+	const struct network_spec spec = {.sandbox = run->sandbox_id,
+	    .task = run->task,
+	    .config = run->config,
+	    .policy = run->policy,
+	    .requester_uid = run->client == NULL ? geteuid() : conn_uid(run->client)};
+	return network_open(run->s, &spec, run_on_network, run, &run->network, err);
+}
+
+/* Its plan needs what the gateway has not answered yet. */
+static bool
+waits_for_network(struct run *run, struct error *err)
+{
+	if (json_get(run->config, "network") == NULL)
+		return false;
+	if (run->network == NULL && open_network(run, err) < 0)
+		return false;
+	return !network_is_open(run->network);
 }
 
 void
@@ -39,16 +63,18 @@ run_build(struct run *run)
 {
 	struct error err = {0};
 	const struct json *view = NULL;
-	const struct sandbox_shape shape = shape_of(run);
 	int r = sandbox_host_view(run->s->sandboxes, run->config, &view, &err);
 	if (r == 0 &&
 	    (run->sandbox == NULL ||
 		strcmp(json_get_str(run->sandbox->view, "skeleton", ""),
 		    json_get_str(view, "skeleton", "")) != 0))
 		r = begin_again(run, view, &err);
-	if (r == 0)
+	if (r == 0 && waits_for_network(run, &err))
+		return;
+	const struct sandbox_shape shape = shape_of(run);
+	if (r == 0 && err.code[0] == 0)
 		r = sandbox_send_plan(run->sandbox, &shape, &err);
-	if (r < 0)
+	if (err.code[0] != 0)
 		run_fail(run, &err);
 	else
 		run_mark(run, "planned", clock_monotonic_ns());
@@ -202,6 +228,8 @@ run_on_refused(struct conn *conn, struct msg *m)
 {
 	struct supervisor *s = conn_data(conn);
 	struct error err;
+	if (network_on_refused(s, m))
+		return 0;
 	msg_error_read(m->body, &err);
 	for (struct run *run = s->runs; run != NULL; run = run->next)
 		if (run->asked_serial == m->serial && run->action_id[0] == 0) {

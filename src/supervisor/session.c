@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "ipc/messages.h"
 #include "sandbox/plan.h"
+#include "supervisor/network.h"
 #include "supervisor/request.h"
 #include "supervisor/run.h"
 #include "sys/process.h"
@@ -195,6 +196,7 @@ session_free(struct session *session)
 	session->idle = timer_cancel(session->idle);
 	session->lifetime = timer_cancel(session->lifetime);
 	session->patience = timer_cancel(session->patience);
+	session->network = network_release(session->network);
 	sandbox_free(session->sandbox);
 	msg_done(&session->request);
 	close_fd(&session->policy_fd);
@@ -269,6 +271,8 @@ session_end(struct session *session, const char *code, const char *why)
 		session_record(session, "sandbox-ended", data);
 		session_note_ended(session);
 	}
+	if (session->network != NULL)
+		network_close(session->network);
 	if (session->sandbox != NULL)
 		sandbox_kill(session->sandbox);
 	else
@@ -378,7 +382,22 @@ on_ready(struct session *session, struct msg *m)
 		return;
 	}
 	receipt_add_mounts(session->receipt, session->sandbox);
-	become_ready(session);
+	if (session->network != NULL)
+		network_describe(session->network, session->receipt);
+	if (session->network == NULL || network_has_listeners(session->network))
+		become_ready(session); /* else when the gateway has taken them all */
+}
+
+static void
+on_listeners(struct session *session, struct msg *m)
+{
+	struct error err = {0};
+	if (session->state != SESSION_BUILDING)
+		return;
+	if (session->network == NULL)
+		session_end(session, "internal", "rf-init made listeners for nothing");
+	else if (network_listen(session->network, m, &err) < 0)
+		session_end(session, err.code, err.message);
 }
 
 static struct run *
@@ -405,6 +424,8 @@ on_control(struct watch *watch, uint32_t events, void *data)
 		session->control = watch_remove(session->control); /* its end is reaped by pidfd */
 	} else if (m.type == INIT_READY) {
 		on_ready(session, &m);
+	} else if (m.type == INIT_LISTENERS) {
+		on_listeners(session, &m);
 	} else if (m.type == INIT_OPENED) {
 		session_on_opened(session, &m);
 	} else if (m.type == INIT_FAILED) {
@@ -436,7 +457,8 @@ shape_of(const struct session *session)
 	return (struct sandbox_shape){.config = session->config,
 	    .workspace_mode = session->workspace_mode,
 	    .workspace_path = session->workspace_path,
-	    .workspace_fd = session->workspace_fd};
+	    .workspace_fd = session->workspace_fd,
+	    .bundle_fd = session->network == NULL ? -1 : network_bundle(session->network)};
 }
 
 static bool
@@ -469,6 +491,42 @@ use_prepared(struct session *session)
 	return true;
 }
 
+static void
+send_plan(struct session *session)
+{
+	struct error err = {0};
+	const struct sandbox_shape shape = shape_of(session);
+	if (sandbox_send_plan(session->sandbox, &shape, &err) < 0) {
+		session->why = err;
+		session_end(session, err.code, err.message);
+	}
+}
+
+static void
+on_network(struct network *network, enum network_event event, const struct error *err, void *data)
+{
+	struct session *session = data;
+	(void)network;
+	if (event == NETWORK_OPENED && session->state == SESSION_BUILDING)
+		send_plan(session);
+	else if (event == NETWORK_LISTENS && session->state == SESSION_BUILDING)
+		become_ready(session);
+	else if (event == NETWORK_FAILED)
+		session_end(session, err->code, err->message);
+}
+
+static int
+open_network(struct session *session, struct error *err)
+{
+	const struct network_spec spec = {.sandbox = session->id,
+	    .task = session->task,
+	    .config = session->config,
+	    .policy = session->policy,
+	    .requester_uid = session->creator == NULL ? geteuid() : conn_uid(session->creator),
+	    .record = true};
+	return network_open(session->s, &spec, on_network, session, &session->network, err);
+}
+
 /* The policy's sandbox is known: something is built, or taken. */
 static void
 build(struct session *session, const char *hash, const struct json *config)
@@ -499,12 +557,14 @@ build(struct session *session, const char *hash, const struct json *config)
 	}
 	if (r == 0)
 		r = watch_sandbox(session, &err);
-	const struct sandbox_shape shape = shape_of(session);
-	if (r == 0)
-		r = sandbox_send_plan(session->sandbox, &shape, &err);
+	bool network = json_get(session->config, "network") != NULL;
+	if (r == 0 && network)
+		r = open_network(session, &err);
 	if (r < 0) {
 		session->why = err;
 		session_end(session, "sandbox_failed", "the sandbox cannot be made");
+	} else if (!network) {
+		send_plan(session);
 	}
 }
 

@@ -54,6 +54,7 @@ struct session {
 	char *receipt_text;            /* owned: the same as text */
 	char *workspace_path, *workspace_mode; /* owned, or NULL */
 	struct sandbox *sandbox;               /* owned */
+	struct network *network;               /* owned, if the policy has one */
 	struct watch *control, *pid_watch;
 	struct timer *idle, *lifetime, *patience, *pausing;
 	int64_t idle_ms, lifetime_ms, created_ms, last_used_ms;

@@ -4,7 +4,9 @@
  *   clients.c   what the CLI may ask         run.c       one run, from request to result
  *   receipt.c   evidence → receipt, floor    commit.c    letting a staged workspace out
  *   pool.c      sandboxes made ahead             verdict.c   what a verdict means to a client
- *   policies.c  what is known of policies        session.c   sandboxes that stay */
+ *   policies.c  what is known of policies        session.c   sandboxes that stay
+ *   gateways.c  rf-gateway, rf-dialer, rf-vault: start, join, restart
+ *   network.c   one sandbox's part in the network boundary */
 #pragma once
 
 #include <stdbool.h>
@@ -17,12 +19,23 @@
 #include "ipc/dispatch.h"
 #include "sandbox/sandbox.h"
 
-enum peer { PEER_CLIENT, PEER_ARBITER, PEER_LEDGER, PEER_INIT };
+enum peer {
+	PEER_CLIENT,
+	PEER_ARBITER,
+	PEER_LEDGER,
+	PEER_INIT,
+	PEER_GATEWAY,
+	PEER_DIALER,
+	PEER_VAULT
+};
 
 struct run;
 struct commit;
 struct pool;
 struct session;
+struct network;
+
+enum { LISTENER_SUPERVISOR, LISTENER_ARBITER, LISTENER_LEDGER, LISTENER_VAULT, LISTENERS };
 
 struct sibling {
 	const char *name; /* "rf-arbiter" */
@@ -30,6 +43,8 @@ struct sibling {
 	int pidfd;           /* owned; -1 when it does not run */
 	struct watch *watch; /* of pidfd */
 	struct conn *conn;   /* our end of its socket pair */
+	unsigned restarts;   /* since: */
+	int64_t restarts_since_ns;
 };
 
 struct supervisor {
@@ -37,10 +52,14 @@ struct supervisor {
 	int state_fd; /* the state directory */
 	char state[4096];
 	int lock_fd;
-	int listeners[3]; /* supervisor.sock, arbiter.sock, ledger.sock */
+	int listeners[LISTENERS]; /* supervisor.sock, arbiter.sock, … */
 	struct watch *accepting;
 	struct sandbox_host *sandboxes;
 	struct sibling arbiter, ledger;
+	struct sibling gateway, dialer, vault; /* gateways.c: they run once somebody needs them */
+	int64_t gateway_number;                /* of the gateway process that runs now */
+	struct watch *vault_wanted;            /* vault.sock, as long as the vault does not run */
+	struct network *networks;              /* list */
 	struct pool *pool;
 	struct json *policies;    /* policies.c */
 	struct session *sessions; /* list */
@@ -48,8 +67,6 @@ struct supervisor {
 	unsigned n_sessions;
 	struct timer *sweep;
 	unsigned sweeps;
-	unsigned restarts;
-	int64_t restarts_since_ns;
 	struct run *runs; /* list */
 	unsigned n_runs, n_clients;
 	struct commit *commits;
@@ -69,6 +86,42 @@ struct supervisor {
 int programs_start(struct supervisor *s, struct error *err) MUST_CHECK;
 /* Ends the conversations; the programs see end of file, finish and leave. Waits for them. */
 void programs_stop(struct supervisor *s);
+
+/* What is different between the programs that are started. */
+struct program {
+	struct sibling *sibling;
+	unsigned peer;
+	const struct route *routes;
+	uid_t uid; /* with root: its own */
+	int *fds;  /* as ipc/spawn.h numbers them; borrowed. SPAWN_SUPERVISOR is added */
+	int n_fds;
+	loop_fd_fn *on_end;
+};
+/* 0 or -errno with ERR. */
+int program_start(struct supervisor *s, const struct program *program, struct error *err)
+    MUST_CHECK;
+/* Ends it, if it runs, and forgets it. Its wait status, or -1. */
+int program_forget(struct sibling *sibling);
+/* Ends it in peace: it sees end of file, finishes and leaves; after WAIT_MS it is killed. */
+void program_stop(struct sibling *sibling, int wait_ms);
+/* Whether it should not be started once more, because it keeps ending. */
+bool program_restarts_too_often(struct sibling *sibling);
+/* The program's own directory below the state directory, owned by UID as root. fd or -errno with ERR. */
+int program_directory(struct supervisor *s, const char *name, uid_t uid, struct error *err)
+    MUST_CHECK;
+/* The configuration file, or -1 where there is none. */
+int program_config(void);
+
+/* gateways.c */
+
+/* Nothing of it runs yet; whoever connects to vault.sock starts the vault. 0 or -errno with ERR. */
+int gateways_new(struct supervisor *s, struct error *err) MUST_CHECK;
+/* A sandbox with a network is about to be: rf-gateway and rf-dialer run, with VAULT rf-vault too. 0 or -errno with ERR. */
+int gateways_need(struct supervisor *s, bool vault, struct error *err) MUST_CHECK;
+/* Ends them: what they knew of an arbiter is over. */
+void gateways_end(struct supervisor *s);
+/* Ends them in peace, for good. */
+void gateways_stop(struct supervisor *s);
 
 /* clients.c */
 

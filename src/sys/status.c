@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -91,13 +92,13 @@ status_parse(const char *text, struct status *ret)
 	return r;
 }
 
-int
-status_read(struct status *ret)
+static int
+read_file(const char *path, struct status *ret)
 {
 	char text[4096];
 	size_t len = 0;
 	ssize_t n = 1;
-	_cleanup_close_ int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	/* Once is enough but where there are many groups. */
@@ -109,4 +110,18 @@ status_read(struct status *ret)
 	}
 	text[len] = 0;
 	return n < 0 ? -errno : status_parse(text, ret);
+}
+
+int
+status_read(struct status *ret)
+{
+	return read_file("/proc/self/status", ret);
+}
+
+int
+status_read_of(pid_t pid, struct status *ret)
+{
+	char path[40];
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	return read_file(path, ret);
 }

@@ -1,4 +1,4 @@
-/* What the kernel says of the calling process: proc_pid_status(5), in one reading. Read after locks were
+/* What the kernel says of a process: proc_pid_status(5), in one reading. Read after locks were
  * applied, it is the evidence that they hold. */
 #pragma once
 
@@ -28,6 +28,8 @@ struct status {
 	int seccomp_filters; /* how many; -1 where the kernel does not say (before Linux 5.9) */
 };
 
-/* 0, or -errno; -EBADMSG if a field is not there. */
+/* Of the calling process. 0, or -errno; -EBADMSG if a field is not there. */
 int status_read(struct status *ret) MUST_CHECK;
+/* Of the process PID. As status_read. */
+int status_read_of(pid_t pid, struct status *ret) MUST_CHECK;
 int status_parse(const char *text, struct status *ret) MUST_CHECK;
