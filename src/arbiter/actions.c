@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arbiter/net.h"
 #include "base/log.h"
 
 /* FNV-1a. The ids are ours or checked to be UUIDs, and the tables are bounded: a chosen collision
@@ -49,7 +50,7 @@ tasks_make_room(struct actions *actions)
 	if (actions->n_tasks < TASKS_MAX)
 		return true;
 	for (struct task *task = actions->first_task; task != NULL; task = task->next) {
-		if (task->live == 0) {
+		if (task->live == 0 && task->bound == 0) {
 			task_free(actions, task);
 			return true;
 		}
@@ -121,6 +122,9 @@ actions_remove(struct actions *actions, struct action *action)
 	*(action->next != NULL ? &action->next->prev : &actions->last) = action->prev;
 	actions->n_actions--;
 	action->task->live--;
+	if (action->binding != NULL)
+		action->binding->live--;
+	json_free(action->terms);
 	generation_unref(action->generation);
 	json_free(action->record);
 	json_free(action->decision);
@@ -137,10 +141,16 @@ action_set_state(struct action *action, enum action_state to)
 }
 
 void
-actions_done(struct actions *actions)
+actions_remove_all(struct actions *actions)
 {
 	while (actions->first != NULL)
 		actions_remove(actions, actions->first);
+}
+
+void
+actions_done(struct actions *actions)
+{
+	actions_remove_all(actions);
 	while (actions->first_task != NULL)
 		task_free(actions, actions->first_task);
 }

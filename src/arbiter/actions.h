@@ -22,14 +22,17 @@
 struct task {
 	char id[UUID_TEXT];
 	uid_t owner;
-	int64_t since; /* wall ms */
-	unsigned live; /* actions that refer to it */
+	int64_t since;  /* wall ms */
+	unsigned live;  /* actions that refer to it */
+	unsigned bound; /* sandboxes whose network is its */
 	uint64_t calls;
 	int64_t burst_since_ns; /* the window in which burst_calls were proposed */
 	unsigned burst_calls;
 	struct task *chain;       /* bucket */
 	struct task *next, *prev; /* oldest first */
 };
+
+struct binding; /* net.h */
 
 struct action {
 	char id[UUID_TEXT];
@@ -52,7 +55,14 @@ struct action {
 	bool claim_proposed; /* its proposal was the claim: the verdict is the answer */
 	uint32_t claim_serial;
 	char review_id[REVIEW_ID]; /* "" when nobody reviews it */
-	int64_t expires_at;        /* wall ms; 0: never */
+	/* of the network: */
+	struct binding
+	    *binding; /* borrowed, counted in binding->live; NULL: the supervisor proposed it */
+	struct json *terms;    /* owned: policy_rule_terms of the rule that permits it */
+	char grant[UUID_TEXT]; /* what the vault was asked for, or granted; "": nothing */
+	bool granting;         /* it has not answered */
+	int64_t grant_version;
+	int64_t expires_at; /* wall ms; 0: never */
 	int64_t
 	    deadline_ns; /* the same on the monotonic clock: a clock set back does not extend it */
 	struct action *chain;
@@ -79,5 +89,6 @@ void action_set_state(struct action *action, enum action_state to);
 struct task *tasks_find(const struct actions *actions, const char *id);
 /* Adds it; forgets the oldest idle one if there are too many. NULL: out of memory, or none is idle. */
 struct task *tasks_add(struct actions *actions, const char *id, uid_t owner, int64_t now);
+void actions_remove_all(struct actions *actions);
 /* Frees everything. */
 void actions_done(struct actions *actions);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "arbiter/evidence.h"
+#include "arbiter/net.h"
 #include "arbiter/policies.h"
 #include "arbiter/verdict.h"
 #include "base/clock.h"
@@ -74,8 +75,10 @@ switched(struct client *client, uint32_t serial, const char *event, const char *
 	(void)json_set_int(data, "uid", client->uid);
 	evidence_note(client->arbiter, event, /* task= */ NULL, /* action_id= */ NULL, data);
 	policy_changed(client->arbiter, name, hash);
-	if (strcmp(hash, previous) != 0)
+	if (strcmp(hash, previous) != 0) {
 		policies_tell_changed(client->arbiter, name, hash);
+		net_policy_changed(client->arbiter, name);
+	}
 	struct json *body = json_new_object();
 	(void)json_set_str(body, "name", name);
 	(void)json_set_str(body, "hash", hash);

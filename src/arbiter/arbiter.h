@@ -2,6 +2,7 @@
  *
  * The parts, in the order in which an action meets them:
  *   dispatch.c     which message from which peer goes where
+ *   net*.c         what gateways ask (net.h)
  *   decide.c       MSG_PROPOSE → verdict            generations.c  policies by hash and by name
  *   policies.c     which policy a message means, and whether it can be kept here
  *   facts.c        what only the arbiter knows       budget.c       calls reserved before
@@ -25,7 +26,7 @@
 #include "ipc/dispatch.h"
 #include "store/store.h"
 
-enum peer { PEER_SUPERVISOR, PEER_LEDGER, PEER_PEOPLE };
+enum peer { PEER_SUPERVISOR, PEER_LEDGER, PEER_PEOPLE, PEER_GATEWAY, PEER_DIALER, PEER_VAULT };
 
 struct arbiter;
 
@@ -41,6 +42,12 @@ struct client {
 
 struct pending_record; /* evidence.c */
 struct kill_wait;      /* kill.c */
+struct gateway_peer;   /* net.h */
+struct binding;        /* net.h */
+struct pending_grant;  /* net_perform.c */
+
+#define BINDING_BUCKETS 256
+#define SEEN_BUCKETS 1024
 
 struct arbiter {
 	struct loop *loop;
@@ -61,6 +68,17 @@ struct arbiter {
 	struct pending_record *records, **records_tail; /* sent to the ledger, not acknowledged */
 	struct kill_wait *kills;
 	struct timer *expiry; /* the next review to expire */
+	/* the network boundary */
+	struct gateway_peer *gateways; /* owned */
+	unsigned n_gateways;
+	struct conn *dialer, *vault; /* NULL while there is none */
+	struct binding *bindings[BINDING_BUCKETS];
+	unsigned n_bindings;
+	struct pending_grant *grants; /* asked for, not answered */
+	bool have_ticket_key;
+	uint8_t ticket_key[32];
+	uint8_t seen[SEEN_BUCKETS]
+		    [SHA256_BYTES]; /* keys that the store is known to have (facts.c) */
 };
 
 /* The store, opened (and swept) at first need; NULL with ERR. */

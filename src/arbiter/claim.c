@@ -12,6 +12,7 @@
 #include "arbiter/decide.h"
 #include "arbiter/evidence.h"
 #include "arbiter/facts.h"
+#include "arbiter/net.h"
 #include "arbiter/review.h"
 #include "arbiter/verdict.h"
 #include "base/clock.h"
@@ -101,17 +102,21 @@ claim_refused(struct arbiter *arbiter, struct action *action, int r)
 
 /* ---- claim ---- */
 
-static void
+/* 0, or negative errno if it will not be performed. */
+static int
 claim_answer(struct arbiter *arbiter, struct action *action)
 {
+	if (action->binding != NULL)
+		return net_perform(arbiter, action);
 	if (action->claim_proposed) {
 		verdict_send_claimed(arbiter, action);
-		return;
+		return 0;
 	}
 	struct json *body = json_new_object();
 	(void)json_set_str(body, "action_id", action->id);
 	(void)json_set_int(body, "epoch", (int64_t)arbiter->epoch.now);
 	(void)conn_send_take(arbiter->supervisor, MSG_CLAIMED, action->claim_serial, body);
+	return 0;
 }
 
 static void
@@ -122,13 +127,21 @@ claim_grant(struct arbiter *arbiter, struct action *action)
 		log_event(LOG_WARNING, "not-remembered", "reason", strerror(-r), NULL);
 	action->claim_waiting = false;
 	action_set_state(action, STATE_CLAIMED);
-	claim_answer(arbiter, action);
+	r = claim_answer(arbiter, action);
 	action_set_state(action, STATE_PERFORMING);
 	struct json *data = json_new_object();
 	(void)json_set_int(data, "epoch", (int64_t)arbiter->epoch.now);
+	if (action->grant[0] != '\0') {
+		(void)json_set_str(data, "grant", action->grant);
+		(void)json_set_str(
+		    data, "credential", json_get_str(action->terms, "credential", ""));
+		(void)json_set_int(data, "credential_version", action->grant_version);
+	}
 	evidence_note(arbiter, "claimed", action->task->id, action->id, data);
 	if (action->review_id[0] != '\0')
 		review_changed(arbiter, action->review_id);
+	if (r < 0)
+		claim_settle(arbiter, action, STATE_FAILED, /* outcome= */ NULL);
 }
 
 void
@@ -155,6 +168,8 @@ claim_finish(struct arbiter *arbiter, struct action *action)
 		end_invalidated(arbiter, action, changed_comment);
 		return;
 	}
+	if (action->binding != NULL && !net_grant_ready(arbiter, action))
+		return; /* again when the vault has answered; or it is over */
 	int r = action->stored ? claim_stored(arbiter, action) : 0;
 	if (r < 0)
 		claim_refused(arbiter, action, r);
@@ -177,7 +192,7 @@ on_claim(struct conn *conn, struct msg *m)
 	struct arbiter *arbiter = conn_data(conn);
 	struct action *action =
 	    actions_find(&arbiter->actions, json_get_str(m->body, "action_id", ""));
-	if (action == NULL)
+	if (action == NULL || action->binding != NULL)
 		return claim_refuse(conn, m->serial, "action_unknown",
 		    "no such action waits here; it ended, or the arbiter was restarted");
 	if (action->claim_waiting || action->state == STATE_PERFORMING)
@@ -197,17 +212,43 @@ on_claim(struct conn *conn, struct msg *m)
 	return 0;
 }
 
+void
+claim_approved(struct arbiter *arbiter, struct action *action, const char *comment)
+{
+	if (action->binding == NULL) {
+		verdict_send(arbiter, action, action->serial, comment);
+		return;
+	}
+	action->claim_waiting = true;
+	action->claim_serial = action->serial;
+	if (action->unrecorded == 0)
+		claim_finish(arbiter, action);
+}
+
 /* ---- settle and withdraw ---- */
+
+void
+claim_withdraw(struct arbiter *arbiter, struct action *action)
+{
+	if (action != NULL && action->state != STATE_PERFORMING)
+		(void)action_end(
+		    arbiter, action, STATE_REVOKED, "revoked", "its requester left", NULL);
+}
+
+/* The action that the supervisor names in M; gateways' are none of its business. */
+static struct action *
+supervisors_action(struct arbiter *arbiter, const struct msg *m)
+{
+	struct action *action =
+	    actions_find(&arbiter->actions, json_get_str(m->body, "action_id", ""));
+	return action != NULL && action->binding == NULL ? action : NULL;
+}
 
 int
 on_withdraw(struct conn *conn, struct msg *m)
 {
 	struct arbiter *arbiter = conn_data(conn);
-	struct action *action =
-	    actions_find(&arbiter->actions, json_get_str(m->body, "action_id", ""));
-	if (action != NULL && action->state != STATE_PERFORMING)
-		(void)action_end(
-		    arbiter, action, STATE_REVOKED, "revoked", "its requester left", NULL);
+	claim_withdraw(arbiter, supervisors_action(arbiter, m));
 	return 0;
 }
 
@@ -221,34 +262,44 @@ note_settled(struct arbiter *arbiter, const struct action *action, struct json *
 	evidence_note(arbiter, "settled", action->task->id, action->id, data);
 }
 
-int
-on_settle(struct conn *conn, struct msg *m)
+void
+claim_settle(
+    struct arbiter *arbiter, struct action *action, enum action_state to, struct json *outcome)
 {
-	struct arbiter *arbiter = conn_data(conn);
-	struct action *action =
-	    actions_find(&arbiter->actions, json_get_str(m->body, "action_id", ""));
+	if (action->stored) {
+		int r = store_action_settle(arbiter->store, action->id, to, clock_wall_ms());
+		if (r < 0)
+			log_event(LOG_ERROR, "store-failed", "action", action->id, "reason",
+			    strerror(-r), NULL);
+	}
+	net_grant_revoke(arbiter, action);
+	action_set_state(action, to);
+	note_settled(arbiter, action, outcome);
+	if (action->review_id[0] != '\0')
+		review_changed(arbiter, action->review_id);
+	actions_remove(&arbiter->actions, action);
+}
+
+int
+claim_settle_by(struct arbiter *arbiter, struct action *action, struct msg *m)
+{
 	int to = action_state_parse(json_get_str(m->body, "state", ""));
 	if (to != STATE_SUCCEEDED && to != STATE_FAILED && to != STATE_UNKNOWN)
 		return -EPROTO;
 	if (action == NULL)
 		return 0; /* it ended before: revoked, or of an earlier arbiter */
-	if (action->state != STATE_PERFORMING) {
-		/* Never claimed, so nothing was performed. */
+	if (action->state == STATE_PERFORMING)
+		claim_settle(
+		    arbiter, action, (enum action_state)to, json_detach(m->body, "outcome"));
+	else /* Never claimed, so nothing was performed. */
 		(void)action_end(
 		    arbiter, action, STATE_REVOKED, "revoked", "its requester gave it up", NULL);
-		return 0;
-	}
-	if (action->stored) {
-		int r = store_action_settle(
-		    arbiter->store, action->id, (enum action_state)to, clock_wall_ms());
-		if (r < 0)
-			log_event(LOG_ERROR, "store-failed", "action", action->id, "reason",
-			    strerror(-r), NULL);
-	}
-	action_set_state(action, (enum action_state)to);
-	note_settled(arbiter, action, json_detach(m->body, "outcome"));
-	if (action->review_id[0] != '\0')
-		review_changed(arbiter, action->review_id);
-	actions_remove(&arbiter->actions, action);
 	return 0;
+}
+
+int
+on_settle(struct conn *conn, struct msg *m)
+{
+	struct arbiter *arbiter = conn_data(conn);
+	return claim_settle_by(arbiter, supervisors_action(arbiter, m), m);
 }

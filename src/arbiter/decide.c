@@ -1,6 +1,7 @@
 /* The decision on one action.
  *
- *     identify   whose task it is; a killed task gets nothing
+ *     identify   whose task it is; a killed task gets nothing. A gateway is not asked: what its sandbox is bound to
+ *                says (net.h)
  *     policy     which generation; one that cannot be enforced here is refused
  *     validate   the record's shape
  *     facts      what only we know; the digest over what is asked
@@ -18,6 +19,8 @@
 #include "arbiter/budget.h"
 #include "arbiter/evidence.h"
 #include "arbiter/facts.h"
+#include "arbiter/net.h"
+#include "arbiter/net_record.h"
 #include "arbiter/policies.h"
 #include "arbiter/review.h"
 #include "arbiter/verdict.h"
@@ -35,6 +38,7 @@ struct proposal {
 	enum action_kind kind;
 	struct generation *generation; /* counted reference */
 	struct task *task;             /* borrowed */
+	struct binding *binding;       /* borrowed; NULL: the supervisor proposes */
 	bool claim;                    /* what is allowed at once is claimed with it */
 	struct decision decision;
 	struct action *action; /* borrowed, once it is in the table */
@@ -84,8 +88,6 @@ proposal_read(struct arbiter *arbiter, struct msg *m, struct proposal *p, struct
 		return error_set(
 		    err, EINVAL, "requester_missing", "a proposal names its requester_uid");
 	p->requester = (uid_t)uid;
-	if (arbiter->actions.n_actions >= ACTIONS_MAX)
-		return error_set(err, EAGAIN, "too_many_actions", "too many actions are under way");
 	int r = action_validate(p->record, err);
 	if (r < 0)
 		return r;
@@ -96,6 +98,25 @@ proposal_read(struct arbiter *arbiter, struct msg *m, struct proposal *p, struct
 	if (r == 0)
 		r = task_identify(arbiter, p, err);
 	return r;
+}
+
+/* The same for a gateway. */
+static int
+bound_read(struct arbiter *arbiter, struct proposal *p, struct json *action, struct error *err)
+{
+	const uint8_t *key = arbiter_key(arbiter, err);
+	if (key == NULL)
+		return -EIO;
+	if (p->binding->live >= BINDING_ACTIONS_MAX)
+		return error_set(err, EAGAIN, "too_many_actions",
+		    "too many actions of this sandbox are under way");
+	int r = net_record_make(action, key, SHA256_BYTES, &p->record, err);
+	if (r < 0)
+		return r;
+	p->kind = (enum action_kind)action_kind_parse(json_get_str(p->record, "kind", ""));
+	(void)json_set_str(p->record, "task", p->task->id);
+	(void)json_set_str(p->record, "sandbox", p->binding->sandbox);
+	return binding_generation(p->binding, &p->generation, err);
 }
 
 /* ---- the record ---- */
@@ -123,6 +144,9 @@ action_make(struct arbiter *arbiter, struct proposal *p, struct error *err)
 	action->record = TAKE_PTR(p->record);
 	action->generation = TAKE_PTR(p->generation);
 	action->epoch = arbiter->epoch.now;
+	action->binding = p->binding;
+	if (p->binding != NULL)
+		p->binding->live++;
 	action->leaves_sandbox = facts_leaves_sandbox(action->record, p->kind, action->generation);
 	p->action = action;
 	r = action_digest(action->record, key, SHA256_BYTES, action->digest);
@@ -182,15 +206,62 @@ deny(struct decision *decision, const char *reason)
 	(void)snprintf(decision->reason, sizeof(decision->reason), "%s", reason);
 }
 
+/* An approval is for these bytes: what people are to see must be all there is. */
+static bool
+body_is_known(const struct action *action)
+{
+	const struct json *request = json_get(action->record, "request");
+	return action->kind != ACTION_HTTP || json_get_int(request, "body_bytes", 0) == 0 ||
+	    json_get_str(request, "body_sha256", NULL) != NULL;
+}
+
+/* How many of BINDING's actions wait for people. */
+static unsigned
+reviews_waiting(const struct arbiter *arbiter, const struct binding *binding)
+{
+	unsigned n = 0;
+	for (const struct action *a = arbiter->actions.first; a != NULL; a = a->next)
+		n += a->binding == binding && a->state == STATE_REVIEWING;
+	return n;
+}
+
+/* What a decision that holds an action for people needs beyond the policy. */
+static void
+tighten_review(const struct arbiter *arbiter, struct proposal *p)
+{
+	if (p->decision.verdict != VERDICT_REVIEW)
+		return;
+	if (!body_is_known(p->action))
+		deny(&p->decision,
+		    "held for review, but its body is not known beforehand: people approve the "
+		    "bytes that are sent, so they must be sent at once and be small enough to "
+		    "keep");
+	else if (p->binding != NULL && reviews_waiting(arbiter, p->binding) >= BINDING_REVIEWS_MAX)
+		deny(&p->decision, "too many actions of this sandbox wait for review already");
+}
+
 static void
 decide(const struct arbiter *arbiter, struct proposal *p)
 {
 	if (arbiter->ledger_lost)
 		deny(&p->decision, "the ledger is gone: nothing is allowed without evidence");
-	else if (epoch_task_killed(&arbiter->epoch, p->task->id))
+	else if (epoch_task_killed(&arbiter->epoch, p->task->id) ||
+	    (p->binding != NULL && binding_killed(p->binding)))
 		deny(&p->decision, "this task was killed");
 	else
 		policy_decide(p->action->generation->policy, p->action->record, &p->decision);
+	tighten_review(arbiter, p);
+}
+
+/* Keeps how ACTION is performed: as the rule says that permits it. */
+static int
+keep_terms(struct action *action, const struct decision *decision)
+{
+	if (action->binding == NULL || decision->verdict == VERDICT_DENY)
+		return 0;
+	json_free(action->terms);
+	action->terms = policy_rule_terms(action->generation->policy, decision->permits);
+	return action->terms != NULL ? 0 : -ENOMEM;
 }
 
 /* Reserves the calls, and stores what must outlive this process: what waits for people, what holds a
@@ -256,12 +327,13 @@ announce(struct arbiter *arbiter, struct action *action, bool claim)
 	actions_remove(&arbiter->actions, action);
 }
 
+/* From the record on, the path is one for all. */
 static int
-propose(struct arbiter *arbiter, struct msg *m, struct proposal *p, struct error *err)
+propose(struct arbiter *arbiter, struct proposal *p, struct error *err)
 {
-	int r = proposal_read(arbiter, m, p, err);
-	if (r == 0)
-		r = action_make(arbiter, p, err);
+	if (arbiter->actions.n_actions >= ACTIONS_MAX)
+		return error_set(err, EAGAIN, "too_many_actions", "too many actions are under way");
+	int r = action_make(arbiter, p, err);
 	if (r < 0)
 		return r;
 	decide(arbiter, p);
@@ -274,11 +346,26 @@ propose(struct arbiter *arbiter, struct msg *m, struct proposal *p, struct error
 	if (r < 0)
 		return r;
 	p->action->decision = decision_to_json(&p->decision);
-	if (p->action->decision == NULL)
+	if (p->action->decision == NULL || keep_terms(p->action, &p->decision) < 0)
 		return error_set(err, ENOMEM, "out_of_memory", "out of memory");
 	action_set_state(p->action, state_after[p->decision.verdict]);
 	announce(arbiter, TAKE_PTR(p->action), p->claim);
 	return 0;
+}
+
+/* Ends P, whose proposal CONN made: R is what became of it. */
+static void
+proposal_end(
+    struct arbiter *arbiter, struct conn *conn, struct proposal *p, int r, struct error *err)
+{
+	if (r < 0) {
+		if (err->code[0] == '\0')
+			error_set_errno(err, -r, "decision_failed", "deciding failed");
+		if (p->action != NULL)
+			actions_remove(&arbiter->actions, p->action);
+		(void)conn_send_error(conn, p->serial, err);
+	}
+	proposal_done(p);
 }
 
 int
@@ -287,16 +374,29 @@ on_propose(struct conn *conn, struct msg *m)
 	struct arbiter *arbiter = conn_data(conn);
 	struct proposal p = {.serial = m->serial};
 	struct error err = {.code = ""};
-	int r = propose(arbiter, m, &p, &err);
-	if (r < 0) {
-		if (err.code[0] == '\0')
-			error_set_errno(&err, -r, "decision_failed", "deciding failed");
-		if (p.action != NULL)
-			actions_remove(&arbiter->actions, p.action);
-		(void)conn_send_error(conn, m->serial, &err);
-	}
-	proposal_done(&p);
+	int r = proposal_read(arbiter, m, &p, &err);
+	if (r == 0)
+		r = propose(arbiter, &p, &err);
+	proposal_end(arbiter, conn, &p, r, &err);
 	return 0;
+}
+
+void
+decide_bound(struct binding *binding, uint32_t serial, struct json *action)
+{
+	struct arbiter *arbiter = binding->arbiter;
+	struct error err = {.code = ""};
+	struct proposal p = {
+	    .serial = serial,
+	    .requester = binding->requester,
+	    .task = binding->task,
+	    .binding = binding,
+	    .claim = true,
+	};
+	int r = bound_read(arbiter, &p, action, &err);
+	if (r == 0)
+		r = propose(arbiter, &p, &err);
+	proposal_end(arbiter, binding->gateway->conn, &p, r, &err);
 }
 
 /* ---- again, when the policy changed before the claim ---- */
@@ -326,6 +426,10 @@ decide_again(struct arbiter *arbiter, struct action *action)
 	generation_unref(action->generation);
 	action->generation = now_active;
 	action->stale = false;
+	/* Another rule may bring another credential. */
+	net_grant_revoke(arbiter, action);
+	if (keep_terms(action, &decision) < 0)
+		return false;
 	action->leaves_sandbox |= facts_leaves_sandbox(action->record, action->kind, now_active);
 	evidence_await(arbiter, action, "decision", decision_record(action));
 	return true;

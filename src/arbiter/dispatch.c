@@ -9,6 +9,7 @@
 #include "arbiter/decide.h"
 #include "arbiter/evidence.h"
 #include "arbiter/kill.h"
+#include "arbiter/net.h"
 #include "arbiter/policies.h"
 #include "arbiter/review.h"
 #include "arbiter/review_view.h"
@@ -22,6 +23,8 @@
 #define SUPERVISOR (1U << PEER_SUPERVISOR)
 #define LEDGER (1U << PEER_LEDGER)
 #define PEOPLE (1U << PEER_PEOPLE)
+#define GATEWAY (1U << PEER_GATEWAY)
+#define VAULT (1U << PEER_VAULT)
 #define SMALL (16 * 1024)
 
 static const struct route routes[] = {
@@ -31,6 +34,17 @@ static const struct route routes[] = {
     {MSG_WITHDRAW, SUPERVISOR, 0, SMALL, 0, on_withdraw},
     {MSG_POLICY_VIEW, SUPERVISOR, 0, SMALL, 1, on_policy_view},
     {MSG_KILLED, SUPERVISOR, 0, SMALL, 0, on_killed},
+    {MSG_PEER_JOIN, SUPERVISOR, 0, SMALL, 1, on_peer_join},
+    {MSG_NET_OPEN, SUPERVISOR, 0, SMALL, 0, on_net_open},
+    {MSG_NET_CLOSE, SUPERVISOR, 0, SMALL, 0, on_net_close},
+    {MSG_NET_PROPOSE, GATEWAY, 0, MSG_BODY_MAX, 0, on_net_propose},
+    {MSG_NET_SETTLE, GATEWAY, 0, SMALL, 0, on_net_settle},
+    {MSG_NET_WITHDRAW, GATEWAY, 0, SMALL, 0, on_net_withdraw},
+    {MSG_NET_REACH, GATEWAY, 0, SMALL, 0, on_net_reach},
+    {MSG_NET_NOTE, GATEWAY, 0, SMALL, 0, on_net_note},
+    {MSG_GRANTED, VAULT, 0, SMALL, 0, on_granted},
+    {MSG_ERROR, VAULT, 0, SMALL, 0, on_grant_refused},
+    {MSG_SECRET_CHANGED, VAULT, 0, SMALL, 0, on_secret_changed},
     {MSG_APPENDED, LEDGER, 0, SMALL, 0, on_ledger_appended},
     {MSG_ERROR, LEDGER, 0, SMALL, 0, on_ledger_error},
     {MSG_REVIEW_LIST, PEOPLE, 0, SMALL, 0, on_review_list},
@@ -45,6 +59,12 @@ static const struct route routes[] = {
     {MSG_POLICY_HISTORY, PEOPLE, 0, SMALL, 0, on_policy_history},
     {.handle = NULL},
 };
+
+const struct route *
+dispatch_routes(void)
+{
+	return routes;
+}
 
 static void
 on_supervisor_closed(struct conn *conn)

@@ -12,7 +12,8 @@
 #define BURST_CALLS 50 /* in one window, of one task */
 
 static void
-seen_key(const struct json *record, const struct generation *generation, char ret[SHA256_HEX])
+seen_key(
+    const struct json *record, const struct generation *generation, uint8_t digest[SHA256_BYTES])
 {
 	const char *parts[] = {
 	    generation->name[0] != '\0' ? generation->name : generation->hash,
@@ -20,12 +21,23 @@ seen_key(const struct json *record, const struct generation *generation, char re
 	    json_get_str(record, "target", ""),
 	};
 	struct sha256 h;
-	uint8_t digest[SHA256_BYTES];
 	sha256_init(&h);
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
 		sha256_update(&h, parts[i], strlen(parts[i]) + 1);
 	sha256_final(&h, digest);
-	hex_encode(digest, sizeof(digest), ret);
+}
+
+/* Where the store is known to have DIGEST: a place that another key may take, since the store is asked then. */
+static uint8_t *
+seen_place(struct arbiter *arbiter, const uint8_t digest[SHA256_BYTES])
+{
+	return arbiter->seen[(digest[0] | (unsigned)digest[1] << 8) % SEEN_BUCKETS];
+}
+
+static bool
+seen_known(struct arbiter *arbiter, const uint8_t digest[SHA256_BYTES])
+{
+	return memcmp(seen_place(arbiter, digest), digest, SHA256_BYTES) == 0;
 }
 
 static bool
@@ -56,14 +68,20 @@ facts_complete(struct arbiter *arbiter, struct json *record, struct task *task,
 	    facts, "outside_hours", policy_outside_hours(generation->policy, clock_wall_ms()));
 	if (kind == ACTION_EXEC)
 		return 0;
+	uint8_t digest[SHA256_BYTES];
 	char key[SHA256_HEX];
+	seen_key(record, generation, digest);
+	if (seen_known(arbiter, digest))
+		return json_set_bool(facts, "first_seen", false);
 	struct store *store = arbiter_store(arbiter, err);
 	if (store == NULL)
 		return -EIO;
-	seen_key(record, generation, key);
+	hex_encode(digest, sizeof(digest), key);
 	int r = store_knows(store, key);
 	if (r < 0)
 		return error_set_errno(err, -r, "store_failed", "store: reading what was seen");
+	if (r > 0)
+		memcpy(seen_place(arbiter, digest), digest, SHA256_BYTES);
 	return json_set_bool(facts, "first_seen", r == 0);
 }
 
@@ -72,9 +90,16 @@ facts_remember(struct arbiter *arbiter, const struct action *action)
 {
 	if (action->kind == ACTION_EXEC || arbiter->store == NULL)
 		return 0;
+	uint8_t digest[SHA256_BYTES];
 	char key[SHA256_HEX];
-	seen_key(action->record, action->generation, key);
-	return store_remember(arbiter->store, key, clock_wall_ms());
+	seen_key(action->record, action->generation, digest);
+	if (seen_known(arbiter, digest))
+		return 0;
+	hex_encode(digest, sizeof(digest), key);
+	int r = store_remember(arbiter->store, key, clock_wall_ms());
+	if (r == 0)
+		memcpy(seen_place(arbiter, digest), digest, SHA256_BYTES);
+	return r;
 }
 
 bool

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "arbiter/evidence.h"
+#include "arbiter/net.h"
 #include "arbiter/verdict.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -203,6 +204,7 @@ on_kill(struct conn *conn, struct msg *m)
 	}
 	struct json *tasks = json_new_array();
 	revoke_waiting(arbiter, task, tasks);
+	net_killed(arbiter, task);
 	note_killed(arbiter, client, task != NULL ? task->id : NULL, tasks);
 	return kill_tell(client, m->serial, task != NULL ? task->id : NULL, tasks);
 }

@@ -4,9 +4,10 @@
  *   capabilities   none; no_new_privs; not dumpable
  *   system calls   profile.c: its sockets (no new ones), its files, memory that cannot become code
  *   paths          its own directory, and nothing else (chroot as root, Landlock always)
- *   peers          rf-supervisor and rf-ledger by socket pair; people by its listener
- *   secrets        the key of the action digests
- *   hostile bytes  actions that agents chose (through the supervisor), policies that users wrote,
+ *   peers          rf-supervisor and rf-ledger by socket pair; gateways, the dialer and the vault as the supervisor
+ *                  joins them; people by its listener
+ *   secrets        the key of the action digests, the key of the dialer's tickets
+ *   hostile bytes  actions that agents chose (through the supervisor and gateways), policies that users wrote,
  *                  people's messages
  *   if compromised an attacker can approve what should be denied, and forget reviews and budgets. They
  *                  cannot start anything themselves, reach the network, read a host file or another
@@ -23,6 +24,7 @@
 #include "arbiter/dispatch.h"
 #include "arbiter/evidence.h"
 #include "arbiter/kill.h"
+#include "arbiter/net.h"
 #include "arbiter/profile.h"
 #include "base/log.h"
 #include "ipc/spawn.h"
@@ -87,6 +89,9 @@ arbiter_done(struct arbiter *arbiter)
 {
 	kill_done(arbiter);
 	evidence_done(arbiter);
+	net_peers_done(arbiter);
+	actions_remove_all(&arbiter->actions);
+	net_done(arbiter);
 	actions_done(&arbiter->actions);
 	generations_done(&arbiter->generations);
 	epoch_done(&arbiter->epoch);

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arbiter/claim.h"
 #include "arbiter/evidence.h"
 #include "arbiter/review_view.h"
 #include "arbiter/verdict.h"
@@ -457,7 +458,7 @@ approve(struct client *client, const struct msg *m, struct seen *seen, struct er
 		action_set_state(action, STATE_APPROVED);
 	note_approval(arbiter, action, &approval, complete);
 	if (complete)
-		verdict_send(arbiter, action, action->serial, approval.comment);
+		claim_approved(arbiter, action, approval.comment);
 	review_changed(arbiter, seen->review_id);
 	return 0;
 }

@@ -66,6 +66,48 @@ add_argv(const struct json *argv, struct buf *out)
 	}
 }
 
+/* "POST https://example.com/in?x=1 (5 bytes application/json, sha256 2cf24dba5fb0…)" */
+static void
+add_http(const char *target, const struct json *request, struct buf *out)
+{
+	const char *query = json_get_str(request, "query", "");
+	const char *digest = json_get_str(request, "body_sha256", NULL);
+	int64_t bytes = json_get_int(request, "body_bytes", 0);
+	(void)buf_addf(out, "%s %s%s%s%s", json_get_str(request, "method", "?"), target,
+	    json_get_str(request, "path", "?"), query[0] != '\0' ? "?" : "", query);
+	if (bytes == 0)
+		return;
+	const char *type = json_get_str(json_get(request, "headers"), "content-type", "");
+	(void)buf_addf(out, " (%lld bytes%s%s", (long long)bytes, type[0] != '\0' ? " " : "", type);
+	if (digest != NULL)
+		(void)buf_addf(out, ", sha256 %.12s…", digest);
+	(void)buf_add_str(out, ")");
+}
+
+/* "push to git.example.com/acme/app: agent/x, main (forced), old (deleted)" */
+static void
+add_git(const char *target, const struct json *request, struct buf *out)
+{
+	const struct json *refs = json_get(request, "refs");
+	bool push = strcmp(json_get_str(request, "operation", ""), "push") == 0;
+	(void)buf_addf(out, "%s %s", push ? "push to" : "fetch", target);
+	for (size_t i = 0; push && i < json_len(refs); i++) {
+		const struct json *ref = json_at(refs, i);
+		const char *name = json_get_str(ref, "name", "?");
+		const char *to = json_get_str(ref, "new", "");
+		if (strncmp(name, "refs/heads/", 11) == 0)
+			name += 11;
+		(void)buf_addf(out, "%s%s", i == 0 ? ": " : ", ", name);
+		if (json_get_bool(ref, "delete", false))
+			(void)buf_add_str(out, " (deleted)");
+		else if (to[0] != '\0')
+			(void)buf_addf(out, " %s%.12s",
+			    json_get_bool(ref, "force", false) ? "forced to " : "to ", to);
+		else if (json_get_bool(ref, "force", false))
+			(void)buf_add_str(out, " (forced)");
+	}
+}
+
 static void
 add_command(const char *kind, const char *target, const struct json *request, struct buf *out)
 {
@@ -74,15 +116,14 @@ add_command(const char *kind, const char *target, const struct json *request, st
 	else if (strcmp(kind, "sql") == 0)
 		(void)buf_add_str(out, json_get_str(request, "text", target));
 	else if (strcmp(kind, "http") == 0)
-		(void)buf_addf(out, "%s %s://%s%s", json_get_str(request, "method", "?"),
-		    json_get_str(request, "scheme", "?"), json_get_str(request, "host", "?"),
-		    json_get_str(request, "path", "?"));
+		add_http(target, request, out);
 	else if (strcmp(kind, "file") == 0)
 		(void)buf_addf(out, "%s %zu paths in %s", json_get_str(request, "operation", "?"),
 		    json_len(json_get(request, "paths")), target);
 	else if (strcmp(kind, "git") == 0)
-		(void)buf_addf(out, "%s %s/%s", json_get_str(request, "operation", "?"),
-		    json_get_str(request, "host", "?"), json_get_str(request, "repository", "?"));
+		add_git(target, request, out);
+	else if (strcmp(kind, "net") == 0)
+		(void)buf_addf(out, "connect to %s", target);
 	else
 		(void)buf_addf(out, "%s %s", kind, target);
 }

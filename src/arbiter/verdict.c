@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "arbiter/evidence.h"
+#include "arbiter/net.h"
 #include "arbiter/review.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -57,6 +58,10 @@ verdict_post(struct arbiter *arbiter, uint32_t serial, struct json *body)
 void
 verdict_send(struct arbiter *arbiter, struct action *action, uint32_t serial, const char *comment)
 {
+	if (action->binding != NULL) {
+		net_verdict_send(arbiter, action, comment);
+		return;
+	}
 	verdict_post(arbiter, serial, verdict_body(action, action->state, comment));
 }
 
@@ -100,6 +105,7 @@ action_end(struct arbiter *arbiter, struct action *action, enum action_state to,
 			    strerror(-r), NULL);
 	}
 	bool reviewed = action->review_id[0] != '\0';
+	net_grant_revoke(arbiter, action);
 	action_set_state(action, to);
 	note_end(arbiter, action, event, comment, by);
 	verdict_send(arbiter, action, action->claim_waiting ? action->claim_serial : action->serial,
@@ -108,4 +114,15 @@ action_end(struct arbiter *arbiter, struct action *action, enum action_state to,
 		review_changed(arbiter, action->review_id);
 	actions_remove(&arbiter->actions, action);
 	return 0;
+}
+
+void
+action_end_surely(struct arbiter *arbiter, struct action *action, enum action_state to,
+    const char *event, const char *comment)
+{
+	if (action_end(arbiter, action, to, event, comment, /* by= */ NULL) == 0)
+		return;
+	log_event(LOG_ERROR, "not-ended", "action", action->id, NULL);
+	action->stored = false;
+	(void)action_end(arbiter, action, to, event, comment, /* by= */ NULL);
 }

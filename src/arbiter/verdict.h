@@ -1,4 +1,4 @@
-/* What the supervisor is told about an action. */
+/* What whoever proposed an action is told about it: the supervisor, or a gateway (net_perform.c). */
 #pragma once
 
 #include "arbiter/arbiter.h"
@@ -14,3 +14,6 @@ void verdict_send_claimed(struct arbiter *arbiter, struct action *action);
  * -ESTALE if the store has it in another state; then nothing has changed. */
 int action_end(struct arbiter *arbiter, struct action *action, enum action_state to,
     const char *event, const char *comment, const char *by);
+/* The same whatever the store has: ACTION is forgotten here, and its place in the store is left to the next sweep. */
+void action_end_surely(struct arbiter *arbiter, struct action *action, enum action_state to,
+    const char *event, const char *comment);
