@@ -98,7 +98,8 @@ exchange_done(struct http *http)
 	http->where = (struct http_where){0};
 	http->credential = NULL;
 	http->git = GIT_NOT;
-	http->hashed = http->continued = http->reused = http->sent = false;
+	http->relay = relay_free(http->relay);
+	http->hashed = http->continued = http->reused = http->sent = http->websocket = false;
 	http->answering = http->chunked_out = http->close_after = false;
 	http->address[0] = 0;
 }
@@ -187,12 +188,14 @@ refuse_unreachable(struct http *http, const struct reach *reach)
 static void
 begin_request(struct http *http)
 {
-	bool websocket = http_has_token(&http->head, "upgrade", "websocket");
 	body_begin(&http->request, &http->head);
 	http->began_ns = clock_monotonic_ns();
 	http->c->guest->usage.requests++;
-	if (websocket) {
-		refuse(http, 403, "upgrade_refused", "no rule permits what follows an upgrade");
+	/* Other protocols that are offered are not taken up, which the one who offers must expect. */
+	http->websocket = http->head.upgrade && http_has_token(&http->head, "upgrade", "websocket");
+	if (http->websocket && (!http->request.done || !http_text_is(http->head.method, "GET"))) {
+		refuse(
+		    http, 400, "upgrade_malformed", "a WebSocket begins with a GET without a body");
 		return;
 	}
 	if (http->where.form == HTTP_ASTERISK || http_text_is(http->head.method, "TRACE")) {

@@ -53,6 +53,7 @@ struct http {
 	char repository[1025];
 	struct git_push *push; /* owned */
 	bool continued;        /* 100 was sent */
+	bool websocket;        /* asks for that protocol, which nobody reads after 101 */
 
 	/* its action */
 	struct ask *ask;
@@ -76,6 +77,7 @@ struct http {
 	struct scrub *scrub; /* owned; NULL: nothing to remove */
 	struct sha256 response_hash;
 	int64_t response_max;
+	struct relay *relay; /* owned: after 101 */
 };
 
 /* http.c */

@@ -92,6 +92,8 @@ http_request_json(const struct http *http, struct json *request)
 	    : http->head.body == HTTP_BODY_LENGTH            ? http->head.length
 							     : 0;
 	(void)json_set_int(request, "body_bytes", bytes);
+	if (http->websocket)
+		(void)json_set_str(request, "upgrade", "websocket");
 	if (http->hashed) {
 		hex_encode(http->request_hash, SHA256_BYTES, hash);
 		(void)json_set_str(request, "body_sha256", hash);

@@ -113,6 +113,8 @@ write_headers(const struct http *http, bool fill, struct buf *out)
 		r = credential_header(http->credential, head, out);
 	if (secret_any(http->c->guest))
 		(void)buf_add_str(out, "Accept-Encoding: identity\r\n");
+	if (http->websocket)
+		(void)buf_add_str(out, "Connection: Upgrade\r\nUpgrade: websocket\r\n");
 	return r;
 }
 
@@ -305,8 +307,10 @@ on_opened(
 static void
 open_upstream(struct http *http, bool fresh)
 {
-	struct upstream_target target = {
-	    .host = http->host, .port = http->port, .tls = http->tls, .fresh = fresh};
+	struct upstream_target target = {.host = http->host,
+	    .port = http->port,
+	    .tls = http->tls,
+	    .fresh = fresh || http->websocket};
 	http_set_state(http, HTTP_OPENING);
 	upstream_open(
 	    http->c->guest, ask_verdict(http->ask), &target, on_opened, http, &http->dial);

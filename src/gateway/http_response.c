@@ -113,7 +113,7 @@ write_framing(struct http *http, struct buf *out)
 
 /* The head as the sandbox gets it: without secrets, then our framing. */
 static int
-write_answer_head(struct http *http, struct buf *out)
+write_answer_head(struct http *http, struct buf *out, bool changed)
 {
 	const struct http_head *answer = &http->answer;
 	bool failed;
@@ -137,7 +137,10 @@ write_answer_head(struct http *http, struct buf *out)
 	else if (r == 0)
 		r = buf_add(out, text.data, text.len);
 	(void)scrub_free(scrub);
-	write_framing(http, out);
+	if (changed)
+		(void)buf_add_str(out, "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
+	else
+		write_framing(http, out);
 	return r < 0 ? r : buf_failed(&text) || buf_failed(out) ? -EMSGSIZE : 0;
 }
 
@@ -168,7 +171,7 @@ send_answer_head(struct http *http, size_t head_len)
 		refuse(http, "response_too_large", "the response is larger than the rule's limit");
 		return;
 	}
-	int r = write_answer_head(http, &out);
+	int r = write_answer_head(http, &out, /* changed= */ false);
 	stream_consume(http->up, head_len);
 	if (r < 0) {
 		refuse(http, "response_too_large", "the response's head is too large");
@@ -181,6 +184,43 @@ send_answer_head(struct http *http, size_t head_len)
 		response_is_done(http);
 	else
 		http_pump_response(http);
+}
+
+/* ---- after 101 ---- */
+
+static void
+on_relay_done(struct relay *relay, void *data)
+{
+	struct http *http = data;
+	http->request.bytes += (int64_t)relay_bytes(relay, true);
+	http->response.bytes += (int64_t)relay_bytes(relay, false);
+	/* However it ended: who ends a protocol of their own need not say goodbye to TLS. */
+	http_settle(http, NULL);
+	connection_free(http->c);
+}
+
+/* A rule lets the protocol change: from here on nobody reads what passes. */
+static void
+change_protocol(struct http *http, size_t head_len)
+{
+	_cleanup_buf_ struct buf out;
+	buf_init(&out, ANSWER_MAX + 1024);
+	http->answer.body = HTTP_BODY_UNTIL_CLOSE;
+	int r = write_answer_head(http, &out, /* changed= */ true);
+	stream_consume(http->up, head_len);
+	if (r < 0) {
+		refuse(http, "response_too_large", "the response's head is too large");
+		return;
+	}
+	http->answering = true;
+	if (stream_write(http->c->down, out.data, out.len) < 0)
+		return; /* its failure comes as an event */
+	if (relay_new(http->c->down, http->up, on_relay_done, http, &http->relay) < 0) {
+		http_abort(http, "out of memory");
+		return;
+	}
+	http->c->down = NULL;
+	http->up = NULL;
 }
 
 static void
@@ -206,6 +246,10 @@ read_answer_head(struct http *http)
 			refuse(http, "response_malformed",
 			    r == -EBADMSG ? err.message
 					  : "the upstream's answer has too large a head");
+			return;
+		}
+		if (http->answer.status == 101 && http->websocket) {
+			change_protocol(http, (size_t)r);
 			return;
 		}
 		if (http->answer.status == 101) {

@@ -282,6 +282,50 @@ class Plain(Case):
         self.assertEqual(handle.seen, [])
 
 
+class WebSockets(Case):
+    HEAD = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n"
+
+    def begin(self, s):
+        s.sendall(("GET /ws HTTP/1.1\r\nHost: api.example.com\r\n%s\r\n" % self.HEAD).encode())
+        return read_head(s)
+
+    def serve(self):
+        heads = []
+
+        def handle(c):
+            heads.append(read_head(c))
+            c.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nfirst")
+            c.sendall(c.recv(100).upper())
+        self.upstream(handle)
+        return heads
+
+    def test_what_was_allowed_to_change_protocol_does(self):
+        heads = self.serve()
+        with self.tls() as s:
+            head = self.begin(s)
+            self.assertTrue(head.startswith(b"HTTP/1.1 101 "), head)
+            rest = head.split(b"\r\n\r\n", 1)[1]
+            while rest != b"first":
+                rest += s.recv(10)
+            s.sendall(b"frames")
+            self.assertEqual(s.recv(100), b"FRAMES")
+        self.assertIn(b"Upgrade: websocket", heads[0])
+        self.assertEqual(self.g.proposals[0]["request"]["upgrade"], "websocket")
+        self.assertEqual(self.g.wait_settled()[0]["state"], "succeeded")
+
+    def test_what_was_not_does_not(self):
+        heads = self.serve()
+        self.g.decide = lambda a: {"state": "denied"}
+        with self.tls() as s:
+            self.assertIn(b" 403 ", self.begin(s))
+        self.assertEqual(heads, [])
+
+    def test_an_upstream_cannot_change_it_by_itself(self):
+        self.serve()
+        with self.tls() as s:
+            self.assertEqual(self.ask(s)[0].status, 502)
+
+
 class Raw(Case):
     def test_bytes_pass_whoever_speaks_first(self):
         def shout(c):
