@@ -6,7 +6,9 @@
 #include "dialer/check.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define ALL_BITS 128
 #define IPV4_8 (96 + 8)
@@ -44,6 +46,31 @@ static const enum pin_needed needed[ADDRESS_CLASSES] = {
     [ADDRESS_RELAY] = PIN_ANY,
 };
 
+/* TEXT with the bits below its mask cleared: a policy may be written so, and means the network. */
+static int
+pin_read(const char *text, struct cidr *ret)
+{
+	char plain[ADDRESS_TEXT + 8], address_text[ADDRESS_TEXT];
+	uint8_t address[16];
+	const char *slash = strchr(text, '/');
+	if (cidr_parse(text, ret) == 0)
+		return 0;
+	if (slash == NULL || slash - text >= ADDRESS_TEXT)
+		return -EINVAL;
+	(void)snprintf(plain, sizeof(plain), "%.*s", (int)(slash - text), text);
+	if (address_parse_any(plain, address) < 0)
+		return -EINVAL;
+	size_t most = address_is_ipv4(address) ? 32 : ALL_BITS, bits = 0;
+	if (strspn(slash + 1, "0123456789") != strlen(slash + 1) || strlen(slash + 1) > 3)
+		return -EINVAL;
+	bits = strtoul(slash + 1, NULL, 10);
+	for (size_t i = bits + ALL_BITS - most; i < ALL_BITS; i++)
+		address[i / 8] &= (uint8_t) ~(0x80 >> i % 8);
+	address_format(address, address_text);
+	(void)snprintf(plain, sizeof(plain), "%s/%s", address_text, slash + 1);
+	return cidr_parse(plain, ret);
+}
+
 int
 pins_read(const struct json *addresses, struct pins *ret)
 {
@@ -56,7 +83,7 @@ pins_read(const struct json *addresses, struct pins *ret)
 	if (pins.items == NULL)
 		return -ENOMEM;
 	for (size_t i = 0; i < pins.n; i++) {
-		if (cidr_parse(json_str(json_at(addresses, i), ""), &pins.items[i]) == 0)
+		if (pin_read(json_str(json_at(addresses, i), ""), &pins.items[i]) == 0)
 			continue;
 		pins_done(&pins);
 		return -EINVAL;

@@ -77,6 +77,10 @@ with_pins_only_what_is_in_them_is_permitted(void **state)
 	assert_permitted("fd12::3", "[\"fd00::/8\"]");
 	assert_permitted("100.64.0.9", "[\"100.64.0.0/10\"]");
 	assert_permitted("93.184.216.34", "[\"93.184.216.0/24\"]");
+	assert_permitted("10.200.1.1", "[\"10.1.2.3/8\"]");
+	assert_refused("11.0.0.1", "[\"10.1.2.3/8\"]");
+	assert_permitted("fd12::3", "[\"fdff:1::1/8\"]");
+	assert_refused("127.0.0.1", "[\"127.0.0.1/0\"]");
 	assert_refused("11.1.2.3", "[\"10.0.0.0/8\"]");
 	assert_refused("93.184.216.34", "[\"10.0.0.0/8\"]");
 	assert_refused("93.184.216.34", "[]");
@@ -139,8 +143,10 @@ an_address_of_this_host_needs_a_pin_of_that_very_address(void **state)
 static void
 what_is_no_network_is_refused_whole(void **state)
 {
-	static const char *const bad[] = {"[\"10.0.0.0/8\",\"x\"]", "[\"10.0.0.1/8\"]",
-	    "[\"10.0.0.0/33\"]", "[\"010.0.0.1\"]", "[\"fe80::1%1\"]", "[\"\"]", "[1]"};
+	static const char *const bad[] = {"[\"10.0.0.0/8\",\"x\"]", "[\"10.0.0.1/\"]",
+	    "[\"10.0.0.1/8x\"]", "[\"10.0.0.1/-8\"]", "[\"/8\"]", "[\"::ffff:10.0.0.1/104\"]",
+	    "[\"10.0.0.1/0008\"]", "[\"10.0.0.0/33\"]", "[\"010.0.0.1\"]", "[\"fe80::1%1\"]",
+	    "[\"\"]", "[1]"};
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct json *v = NULL;
 		struct error err;
