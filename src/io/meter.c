@@ -1,5 +1,5 @@
-/* Bandwidth: a bucket of tokens for each way, shared by the streams of a sandbox. Whoever finds it empty waits in a line
- * and is woken in turn. */
+/* Bandwidth: a bucket of tokens for each way, shared by the streams of a sandbox. Whoever finds it empty waits in
+ * its line and is woken in turn. */
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -13,7 +13,7 @@
 struct stream_meter {
 	struct loop *loop;
 	struct timer *timer;
-	struct stream *first, **last; /* the line */
+	struct stream *first[2], **last[2]; /* the lines, of each stream_way */
 	int64_t per_second, burst;
 	int64_t tokens[2]; /* of each stream_way */
 	int64_t filled_ns;
@@ -29,7 +29,7 @@ stream_meter_new(struct loop *loop, int64_t per_second)
 	per_second = MIN(MAX(per_second, (int64_t)1), (int64_t)1 << 40);
 	int64_t burst = MAX(per_second / 10, (int64_t)SMALLEST_BURST);
 	*meter = (struct stream_meter){.loop = loop,
-	    .last = &meter->first,
+	    .last = {&meter->first[WAY_IN], &meter->first[WAY_OUT]},
 	    .per_second = per_second,
 	    .burst = burst,
 	    .tokens = {burst, burst},
@@ -70,16 +70,17 @@ refill(struct stream_meter *meter)
 }
 
 static void
-leave_line(struct stream *stream)
+leave_line(struct stream *stream, enum stream_way way)
 {
-	if (stream->meter_link == NULL)
+	if (stream->meter_link[way] == NULL)
 		return;
-	*stream->meter_link = stream->meter_next;
-	if (stream->meter_next != NULL)
-		stream->meter_next->meter_link = stream->meter_link;
+	struct stream *next = stream->meter_next[way];
+	*stream->meter_link[way] = next;
+	if (next != NULL)
+		next->meter_link[way] = stream->meter_link[way];
 	else
-		stream->meter->last = stream->meter_link;
-	stream->meter_link = NULL;
+		stream->meter->last[way] = stream->meter_link[way];
+	stream->meter_link[way] = NULL;
 }
 
 static void on_time(struct timer *timer, void *data);
@@ -91,6 +92,22 @@ set_timer(struct stream_meter *meter)
 	    loop_timer(meter->loop, WAKE_MS, on_time, meter, &meter->timer) == 0;
 }
 
+/* As long as there are tokens; who finds none keeps its place. */
+static void
+wake_line(struct stream_meter *meter, enum stream_way way)
+{
+	unsigned n = 0;
+	for (const struct stream *s = meter->first[way]; s != NULL; s = s->meter_next[way])
+		n++;
+	for (; n > 0 && meter->first[way] != NULL && meter->tokens[way] > 0; n--) {
+		struct stream *stream = meter->first[way];
+		leave_line(stream, way);
+		stream_wake(stream); /* may stand in the line again, at its end */
+	}
+	if (meter->first[way] != NULL)
+		(void)set_timer(meter);
+}
+
 static void
 on_time(struct timer *timer, void *data)
 {
@@ -98,33 +115,24 @@ on_time(struct timer *timer, void *data)
 	meter->timer = NULL;
 	meter->refs++;
 	refill(meter);
-	unsigned n = 0;
-	for (const struct stream *stream = meter->first; stream != NULL;
-	     stream = stream->meter_next)
-		n++;
-	for (; n > 0 && meter->first != NULL; n--) {
-		struct stream *stream = meter->first;
-		leave_line(stream);
-		stream_wake(stream); /* may stand in the line again, at its end */
-	}
-	if (meter->first != NULL)
-		set_timer(meter);
+	wake_line(meter, WAY_IN);
+	wake_line(meter, WAY_OUT);
 	unref(meter);
 }
 
 /* Whether STREAM will be woken. */
 static bool
-stand_in_line(struct stream *stream)
+stand_in_line(struct stream *stream, enum stream_way way)
 {
 	struct stream_meter *meter = stream->meter;
 	if (!set_timer(meter))
 		return false;
-	if (stream->meter_link != NULL)
+	if (stream->meter_link[way] != NULL)
 		return true;
-	stream->meter_next = NULL;
-	stream->meter_link = meter->last;
-	*meter->last = stream;
-	meter->last = &stream->meter_next;
+	stream->meter_next[way] = NULL;
+	stream->meter_link[way] = meter->last[way];
+	*meter->last[way] = stream;
+	meter->last[way] = &stream->meter_next[way];
 	return true;
 }
 
@@ -136,11 +144,11 @@ meter_take(struct stream *stream, enum stream_way way, size_t want)
 		return want;
 	refill(meter);
 	int64_t *tokens = &meter->tokens[way];
-	if (*tokens <= 0 && stand_in_line(stream))
+	if (*tokens <= 0 && stand_in_line(stream, way))
 		return 0;
 	/* Without a timer (no memory) a debt is made rather than a stream that nobody wakes. */
 	size_t may = *tokens <= 0 ? 1 : MIN(want, (size_t)*tokens);
-	if (meter->first != NULL)
+	if (meter->first[way] != NULL)
 		may = MIN(may, (size_t)TURN);
 	*tokens -= (int64_t)may;
 	return may;
@@ -158,7 +166,8 @@ meter_leave(struct stream *stream)
 {
 	if (stream->meter == NULL)
 		return;
-	leave_line(stream);
+	leave_line(stream, WAY_IN);
+	leave_line(stream, WAY_OUT);
 	unref(TAKE_PTR(stream->meter));
 }
 
@@ -167,7 +176,7 @@ stream_set_meter(struct stream *stream, struct stream_meter *meter)
 {
 	if (meter != NULL)
 		meter->refs++;
-	bool waited = stream->meter_link != NULL;
+	bool waited = stream->meter_link[WAY_IN] != NULL || stream->meter_link[WAY_OUT] != NULL;
 	meter_leave(stream);
 	stream->meter = meter;
 	if (waited)

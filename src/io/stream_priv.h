@@ -31,8 +31,8 @@ struct stream {
 	struct tls_session *tls;
 	uint64_t bytes_in, bytes_out;
 
-	struct stream_meter *meter; /* a reference */
-	struct stream *meter_next, **meter_link;
+	struct stream_meter *meter;                    /* a reference */
+	struct stream *meter_next[2], **meter_link[2]; /* in the meter's lines, by way */
 
 	struct deferred work;
 	bool readable, writable; /* as far as we know */
