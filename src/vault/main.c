@@ -99,7 +99,6 @@ keep_in_memory(void)
 static int
 start(struct vault *vault, struct error *err)
 {
-	(void)umask(0077);
 	int r = secrets_load(&vault->secrets, err);
 	if (r < 0)
 		return r;
@@ -122,6 +121,7 @@ main(int argc, char **argv)
 	log_program("rf-vault");
 	if (parse_arguments(argc, argv, &uid, &gid, &err) < 0)
 		return fail(&err);
+	(void)umask(0077);
 	/* A log that nobody reads and a limit on file sizes are errors to handle, not reasons to die. */
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)signal(SIGXFSZ, SIG_IGN);
