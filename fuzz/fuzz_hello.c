@@ -31,7 +31,7 @@ read_exactly(const uint8_t *data, size_t size, struct tls_hello *ret)
 static void
 check_cut(const uint8_t *data, size_t used, size_t piece, const struct tls_hello *expected)
 {
-	uint8_t *message = malloc(used), *records = malloc(6 * used);
+	uint8_t *message = malloc(used), *records = calloc(6, used);
 	size_t len = 0, n = 0;
 	struct tls_hello hello;
 	if (message == NULL || records == NULL)
