@@ -83,24 +83,25 @@ check(const struct gateway *gateway, const struct json *body, struct ticket *ret
 	    gateway->number, tickets_now_ms(d->tickets, clock_wall_ms()), ret, err);
 }
 
-/* The arbiter sent its key before it signed, and the supervisor introduced it before, but we may have been told of this
- * gateway's message first: then those are read now. */
+/* What the supervisor and the arbiter said or did before this gateway spoke counts, whichever the loop told us of first:
+ * a key that was sent before the ticket was, an arbiter that has left. */
 static int
 check_ticket(
     const struct gateway *gateway, const struct json *body, struct ticket *ret, struct error *err)
 {
 	struct dialer *d = gateway->dialer;
-	if (check(gateway, body, ret, err) == 0)
-		return 0;
-	conn_receive(d->supervisor);
-	conn_receive(d->arbiter);
+	(void)conn_receive(d->supervisor);
+	if (!conn_receive(d->arbiter))
+		forget_key(d);
 	return check(gateway, body, ret, err);
 }
 
+/* Answers that the gateway does not read hold descriptors as dials do. */
 static int
 check_room(const struct gateway *gateway, struct error *err)
 {
-	if (gateway->n_dials < DIALS_PER_GATEWAY_MAX && gateway->dialer->n_dials < DIALS_MAX)
+	if (gateway->n_dials + conn_queued(gateway->conn) < DIALS_PER_GATEWAY_MAX &&
+	    gateway->dialer->n_dials < DIALS_MAX)
 		return 0;
 	return error_set(
 	    err, EBUSY, "connect_failed", "too many connections are being made at this moment");

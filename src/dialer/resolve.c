@@ -6,7 +6,7 @@
  *
  * A resolve lives until it was told and c-ares has called back for both questions (c-ares cannot take back a single
  * question). Each goes through a channel of c-ares of its own, as long as there is an idle one: a channel sends from
- * one port until it is idle, and whoever guesses answers must find the port anew for each name. */
+ * one port until it is idle, and whoever guesses answers must find the port anew for each question. */
 #include "dialer/resolve.h"
 
 #include <arpa/nameser.h>
@@ -21,7 +21,7 @@
 
 #include "proto/address.h"
 
-#define CHANNELS 48
+#define CHANNELS 64
 #define TRY_MS 1200 /* the first time; c-ares doubles it each round */
 #define TRIES 3
 #define RESOLUTION_DELAY_MS 50
@@ -48,13 +48,13 @@ struct resolver {
 
 struct question {
 	struct resolve *resolve;
+	struct channel *channel;
 	enum family family;
 };
 
 struct resolve {
 	struct resolver *resolver;
 	struct resolve *next, **link;
-	struct channel *channel;
 	struct question questions[FAMILIES];
 	unsigned open; /* questions that c-ares has not called back for */
 	bool told, ended;
@@ -286,7 +286,7 @@ on_answer(void *data, int status, int timeouts, unsigned char *answer, int len)
 	const struct question *q = data;
 	struct resolve *v = q->resolve;
 	v->open--;
-	v->channel->asking--;
+	q->channel->asking--;
 	v->resolver->asking--;
 	if (!v->ended && !v->resolver->closing)
 		take_answer(v, q->family, status, answer, len);
@@ -324,14 +324,14 @@ resolve_new(struct resolver *r, const char *host, int64_t limit_ms, resolved_fn 
 	if (v->next != NULL)
 		v->next->link = &v->next;
 	r->all = v;
-	v->channel = least_busy(r);
 	/* Counted before they are asked: c-ares may call back at once. */
 	v->open = FAMILIES;
-	v->channel->asking += FAMILIES;
 	r->asking += FAMILIES;
 	for (int i = 0; i < FAMILIES; i++) {
-		v->questions[i] = (struct question){v, (enum family)i};
-		ares_query(v->channel->ares, host, ns_c_in, types[i], on_answer, &v->questions[i]);
+		struct channel *c = least_busy(r);
+		c->asking++;
+		v->questions[i] = (struct question){v, c, (enum family)i};
+		ares_query(c->ares, host, ns_c_in, types[i], on_answer, &v->questions[i]);
 	}
 	keep_ticking(r);
 	*ret = v;

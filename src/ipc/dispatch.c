@@ -42,7 +42,7 @@ struct conn {
 	conn_closed_fn *on_closed;
 	void *data;
 	struct queued *first, **last;
-	size_t queued_bytes;
+	size_t queued_bytes, n_queued;
 	uint32_t last_serial;
 	bool closing;
 };
@@ -67,6 +67,7 @@ drop_first(struct conn *conn)
 	if (conn->first == NULL)
 		conn->last = &conn->first;
 	conn->queued_bytes -= q->packet.len;
+	conn->n_queued--;
 	queued_free(q);
 }
 
@@ -162,11 +163,12 @@ receive(struct conn *conn)
 	}
 }
 
-void
+bool
 conn_receive(struct conn *conn)
 {
 	if (conn != NULL && !conn->closing)
 		receive(conn);
+	return conn != NULL && !conn->closing;
 }
 
 /* ---- sending ---- */
@@ -223,6 +225,7 @@ enqueue(struct conn *conn, const struct buf *packet, const int *fds, unsigned n_
 	*conn->last = q;
 	conn->last = &q->next;
 	conn->queued_bytes += q->packet.len;
+	conn->n_queued++;
 	return was_empty ? watch_set_events(conn->watch, EPOLLIN | EPOLLOUT) : 0;
 }
 
@@ -314,6 +317,12 @@ conn_new(struct loop *loop, int fd, unsigned peer, const struct route *routes,
 	(void)TAKE_FD(owned_fd);
 	*ret = TAKE_PTR(conn);
 	return 0;
+}
+
+size_t
+conn_queued(const struct conn *conn)
+{
+	return conn->n_queued;
 }
 
 uint32_t

@@ -38,8 +38,10 @@ int conn_send(struct conn *conn, uint16_t type, uint32_t serial, const struct js
 int conn_send_take(struct conn *conn, uint16_t type, uint32_t serial, struct json *body);
 int conn_send_error(struct conn *conn, uint32_t serial, const struct error *err);
 /* Handles what waits in CONN now, before the loop comes to it: for a message whose meaning depends on what another
- * peer sent earlier. Not from CONN's own handler. Accepts NULL. */
-void conn_receive(struct conn *conn);
+ * peer sent earlier. Not from CONN's own handler. Whether the conversation goes on; accepts NULL (then not). */
+bool conn_receive(struct conn *conn);
+/* How many messages wait because the peer does not read. */
+size_t conn_queued(const struct conn *conn);
 /* The next serial for a request of ours; never 0. */
 uint32_t conn_next_serial(struct conn *conn);
 

@@ -12,6 +12,7 @@ import hmac
 import itertools
 import json
 import os
+import resource
 import select
 import shutil
 import socket
@@ -42,7 +43,7 @@ def bin_dir():
 # ---- the network ----
 
 def in_a_network():
-    """Runs this program again in a new network namespace, unless it is there."""
+    """Runs this program again in a new network namespace (and one of mounts), unless it is there."""
     if os.environ.get("RINGFENCE_TEST_NETWORK") == "1":
         raise_loopback()
         return
@@ -50,10 +51,22 @@ def in_a_network():
         print("only root makes a network for this test: skipped")
         sys.exit(77)
     os.environ["RINGFENCE_TEST_NETWORK"] = "1"
-    os.execvp("unshare", ["unshare", "-n", "--", sys.executable, *sys.argv])
+    os.execvp("unshare", ["unshare", "-n", "-m", "--", sys.executable, *sys.argv])
+
+
+def cover_file(path, text):
+    """Shows TEXT at PATH to this test and what it starts; nobody else sees it."""
+    fd, name = tempfile.mkstemp()
+    with open(fd, "w", encoding="utf-8") as f:
+        f.write(text)
+    os.chmod(name, 0o644)
+    subprocess.run(["mount", "--bind", name, path], check=True)
+    os.unlink(name)
 
 
 def raise_loopback():
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         fcntl.ioctl(s, 0x8914, struct.pack("16sH14x", b"lo", 0x49))  # SIOCSIFFLAGS: up, loopback, running
         for i, address in enumerate([PUBLIC, PUBLIC_2, PUBLIC_3, PRIVATE, METADATA]):
@@ -92,6 +105,12 @@ class Upstream(threading.Thread):
         self.accepted = []
         self.start()
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
     def run(self):
         while True:
             try:
@@ -124,7 +143,8 @@ class BlackHole:
 # ---- names ----
 
 A, CNAME, AAAA = 1, 5, 28
-NXDOMAIN, SERVFAIL, DROP, NODATA, TRUNCATE = "nxdomain", "servfail", "drop", "nodata", "truncate"
+NXDOMAIN, SERVFAIL, DROP, NODATA = "nxdomain", "servfail", "drop", "nodata"
+TRUNCATE, FORGED = "truncate", "forged"
 
 
 def wire_name(name):
@@ -142,7 +162,8 @@ def record(name, kind, value):
 class NameServer(threading.Thread):
     """Answers from ZONE: name → what, or name → function of (type, how often it was asked before).
 
-    What: addresses (those of the type asked for are sent), (CNAME, name) pairs among them, or a word above.
+    What: addresses (those of the type asked for are sent), (CNAME, name) pairs among them, a word above, (TRUNCATE,
+    addresses): only by TCP, or (FORGED, address, addresses): first answers that were not asked for, with ADDRESS.
     """
 
     def __init__(self, zone, port=DNS_PORT):
@@ -183,6 +204,8 @@ class NameServer(threading.Thread):
             flags |= 3
         elif found == SERVFAIL:
             flags |= 2
+        elif isinstance(found, tuple) and found[0] == FORGED:
+            records = self.records(name, kind, found[2])
         elif isinstance(found, tuple) and found[0] == TRUNCATE:
             if not tcp:
                 flags |= 0x200
@@ -211,8 +234,26 @@ class NameServer(threading.Thread):
             with self.lock:
                 self.ports.setdefault(peer[1], 0)
                 self.ports[peer[1]] += 1
-            if reply is not None:
-                self.udp.sendto(reply, peer)
+            if reply is None:
+                continue
+            for forged in self.forged(query, reply):
+                self.udp.sendto(forged, peer)
+            self.udp.sendto(reply, peer)
+
+    def forged(self, query, reply):
+        """Answers that somebody else might send: another number, another question."""
+        for name, found in self.zone.items():
+            if isinstance(found, tuple) and found[0] == FORGED and query[12:].startswith(wire_name(name)):
+                lie = record(name, A, found[1])
+                head = struct.pack(">HHHHH", 0x8180, 1, 1, 0, 0)
+                question = wire_name(name) + struct.pack(">HH", A, 1)
+                for i in range(1, 64):
+                    ident = (struct.unpack(">H", query[:2])[0] + i) & 0xffff
+                    yield struct.pack(">H", ident) + head + question + lie
+                other = wire_name("other.test") + struct.pack(">HH", A, 1)
+                yield query[:2] + head + other + lie
+                yield query[:2] + b"\0"
+                yield b""
 
     def serve_tcp(self):
         while True:
@@ -332,11 +373,24 @@ class Gateway(Talk):
     def dial(self, host, port, **more):
         return self.result(self.ask(host, port, **more))
 
+    def present(self, body):
+        """Dials with BODY; (code, message) of what came of it."""
+        code, text, s = self.result(self.send(DIAL, body))
+        if s is not None:
+            s.close()
+        return code, text
+
+    def code(self, host, port):
+        code, _, s = self.dial(host, port)
+        if s is not None:
+            s.close()
+        return code
+
 
 class Dialer:
     """A running rf-dialer that the arbiter and gateway 1 have joined."""
 
-    def __init__(self, config=None, ordinary=False, join=True, log=None):
+    def __init__(self, config=None, ordinary=False, join=True, log=None, uid=DIALER_UID):
         self.directory = tempfile.mkdtemp(prefix="rf-dialer-")
         os.chmod(self.directory, 0o755)
         self.state = os.path.join(self.directory, "dialer")
@@ -363,9 +417,9 @@ class Dialer:
         low = [os.open("/dev/null", os.O_RDONLY)]
         while low[-1] < 10:
             low.append(os.open("/dev/null", os.O_RDONLY))
-        own = "0" if ordinary else str(DIALER_UID)
+        own = "0" if ordinary else str(uid)
         self.process = subprocess.Popen([os.path.join(bin_dir(), "rf-dialer"), "--uid", own, "--gid", own],
-                                        preexec_fn=arrange, pass_fds=(3, 4, 7), stderr=log or subprocess.DEVNULL)
+                                        preexec_fn=arrange, close_fds=False, stderr=log or subprocess.DEVNULL)
         for fd in files + low:
             os.close(fd)
         theirs.close()
