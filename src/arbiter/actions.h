@@ -53,6 +53,7 @@ struct action {
 	unsigned unrecorded; /* records that the ledger has not acknowledged */
 	bool claim_waiting;
 	bool claim_proposed; /* its proposal was the claim: the verdict is the answer */
+	bool claim_recorded; /* the record of its decision says that it is claimed with it */
 	uint32_t claim_serial;
 	char review_id[REVIEW_ID]; /* "" when nobody reviews it */
 	/* of the network: */

@@ -120,15 +120,8 @@ claim_answer(struct arbiter *arbiter, struct action *action)
 }
 
 static void
-claim_grant(struct arbiter *arbiter, struct action *action)
+note_claimed(struct arbiter *arbiter, const struct action *action)
 {
-	int r = facts_remember(arbiter, action);
-	if (r < 0)
-		log_event(LOG_WARNING, "not-remembered", "reason", strerror(-r), NULL);
-	action->claim_waiting = false;
-	action_set_state(action, STATE_CLAIMED);
-	r = claim_answer(arbiter, action);
-	action_set_state(action, STATE_PERFORMING);
 	struct json *data = json_new_object();
 	(void)json_set_int(data, "epoch", (int64_t)arbiter->epoch.now);
 	if (action->grant[0] != '\0') {
@@ -138,6 +131,20 @@ claim_grant(struct arbiter *arbiter, struct action *action)
 		(void)json_set_int(data, "credential_version", action->grant_version);
 	}
 	evidence_note(arbiter, "claimed", action->task->id, action->id, data);
+}
+
+static void
+claim_grant(struct arbiter *arbiter, struct action *action)
+{
+	int r = facts_remember(arbiter, action);
+	if (r < 0)
+		log_event(LOG_WARNING, "not-remembered", "reason", strerror(-r), NULL);
+	action->claim_waiting = false;
+	action_set_state(action, STATE_CLAIMED);
+	r = claim_answer(arbiter, action);
+	action_set_state(action, STATE_PERFORMING);
+	if (!action->claim_recorded)
+		note_claimed(arbiter, action);
 	if (action->review_id[0] != '\0')
 		review_changed(arbiter, action->review_id);
 	if (r < 0)
@@ -164,7 +171,8 @@ claim_finish(struct arbiter *arbiter, struct action *action)
 			    "its policy changed, and no longer allows it as it is");
 		return; /* or the claim waits for the record of the new decision */
 	}
-	if (!digest_holds(arbiter, action, action->record)) {
+	/* What was claimed with its proposal has been nowhere else meanwhile. */
+	if (!action->claim_proposed && !digest_holds(arbiter, action, action->record)) {
 		end_invalidated(arbiter, action, changed_comment);
 		return;
 	}

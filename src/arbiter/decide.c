@@ -194,6 +194,8 @@ decision_record(const struct action *action)
 	if (action->generation->name[0] != '\0')
 		(void)json_set_str(data, "policy_name", action->generation->name);
 	(void)json_set_int(data, "epoch", (int64_t)action->epoch);
+	if (action->claim_recorded)
+		(void)json_set_bool(data, "claimed", true);
 	return data;
 }
 
@@ -303,6 +305,9 @@ claim_begin(struct arbiter *arbiter, struct action *action)
 	action->claim_waiting = true;
 	action->claim_proposed = true;
 	action->claim_serial = action->serial;
+	/* A read needs no second record to say that it was claimed when this one was written: there are many. */
+	action->claim_recorded = action->binding != NULL && !action->stored &&
+	    !action->leaves_sandbox && json_get(action->terms, "credential") == NULL;
 	evidence_await(arbiter, action, "decision", decision_record(action));
 }
 

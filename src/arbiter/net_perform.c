@@ -87,34 +87,32 @@ on_net_withdraw(struct conn *conn, struct msg *m)
 /* ---- verdicts ---- */
 
 static struct json *
-verdict_body(struct action *action, const char *state)
+verdict_body(const struct action *action, const char *state)
 {
 	struct json *body = json_new_object();
 	(void)json_set_str(body, "action_id", action->id);
 	(void)json_set_str(body, "state", state);
 	if (action->review_id[0] != '\0')
 		(void)json_set_str(body, "review_id", action->review_id);
-	/* Lent: copying it would cost more than the rest. */
-	if (json_set(body, "decision", action->decision) < 0)
-		action->decision = NULL;
 	return body;
 }
 
-/* Sends BODY, and gives back what it borrowed. A send that fails ends the conversation with the gateway. */
+/* Sends BODY (taken). A send that fails ends the conversation with the gateway. */
 static void
-verdict_post(struct action *action, struct json *body)
+verdict_post(const struct action *action, struct json *body)
 {
 	struct conn *conn = action->binding->gateway->conn;
 	if (conn != NULL)
-		(void)conn_send(conn, MSG_NET_VERDICT, action->serial, body, NULL, 0);
-	(void)json_detach(body, "decision");
-	json_free(body);
+		(void)conn_send_take(conn, MSG_NET_VERDICT, action->serial, body);
+	else
+		json_free(body);
 }
 
 void
 net_verdict_send(struct arbiter *arbiter, struct action *action, const char *comment)
 {
 	struct json *body = verdict_body(action, action_state_name(action->state));
+	(void)json_set(body, "decision", json_copy(action->decision));
 	if (action->expires_at != 0)
 		(void)json_set_int(body, "expires_at", action->expires_at);
 	if (comment != NULL)
@@ -153,6 +151,11 @@ int
 net_perform(struct arbiter *arbiter, struct action *action)
 {
 	struct json *body = verdict_body(action, "performing");
+	struct json *decision = json_new_object();
+	/* Whoever performs has no use for more of it, and there are many. */
+	(void)json_set_str(decision, "decision", "allow");
+	(void)json_set_str(decision, "rule", json_get_str(action->decision, "rule", NULL));
+	(void)json_set(body, "decision", decision);
 	int r = add_ticket(arbiter, action, body);
 	(void)json_set(body, "limits", json_copy(json_get(action->terms, "limits")));
 	if (action->grant[0] != '\0') {
@@ -164,7 +167,6 @@ net_perform(struct arbiter *arbiter, struct action *action)
 		verdict_post(action, body);
 		return 0;
 	}
-	(void)json_detach(body, "decision");
 	json_free(body);
 	struct error err;
 	error_set_errno(&err, -r, "ticket_failed", "no ticket could be made for it");
@@ -247,7 +249,7 @@ net_grant_ready(struct arbiter *arbiter, struct action *action)
 }
 
 static void
-revoke(struct arbiter *arbiter, const char *grant)
+vault_revoke(struct arbiter *arbiter, const char *grant)
 {
 	if (arbiter->vault == NULL)
 		return;
@@ -261,7 +263,7 @@ net_grant_revoke(struct arbiter *arbiter, struct action *action)
 {
 	if (action->grant[0] == '\0')
 		return;
-	revoke(arbiter, action->grant);
+	vault_revoke(arbiter, action->grant);
 	action->grant[0] = '\0';
 	action->granting = false;
 }
@@ -300,7 +302,7 @@ on_granted(struct conn *conn, struct msg *m)
 		return -EPROTO;
 	struct action *action = pending_action(arbiter, pending);
 	if (action == NULL) {
-		revoke(arbiter, pending->grant);
+		vault_revoke(arbiter, pending->grant);
 		return 0;
 	}
 	action->granting = false;

@@ -653,12 +653,17 @@ class Records(NetCase):
 
     def test_an_action_is_recorded_from_decision_to_outcome(self):
         a, g, s = self.started()
-        v = g.verdict(s, http())
-        g.settle(v, "failed", {"status": 502})
-        a.ledger.wait_for("settled", action=v["action_id"])
-        events = [(r["event"], r["data"].get("state")) for r in a.ledger.records if r.get("action_id")]
-        self.assertEqual(events, [("decision", "approved"), ("claimed", None), ("settled", "failed")])
-        self.assertEqual(a.ledger.records[-1]["data"]["outcome"], {"status": 502})
+        for action, events in ((http(), ["decision", "settled"]),
+                               (http("POST", path="/in/x"), ["decision", "claimed", "settled"])):
+            v = g.verdict(s, action)
+            g.settle(v, "failed", {"status": 502})
+            end = a.ledger.wait_for("settled", action=v["action_id"])
+            self.assertEqual(end["data"], {"state": "failed", "outcome": {"status": 502}})
+            records = [r for r in a.ledger.records if r.get("action_id") == v["action_id"]]
+            self.assertEqual([r["event"] for r in records], events)
+            self.assertEqual(records[0]["data"]["state"], "approved")
+            # Of a read one record says both, so that there are fewer.
+            self.assertEqual(records[0]["data"].get("claimed", False), len(events) == 2)
 
     def test_notes_are_bounded(self):
         a, g, s = self.started()
