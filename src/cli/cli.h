@@ -18,7 +18,7 @@ enum cli_exit {
 typedef int command_fn(int argc, char **argv);
 
 command_fn cmd_run, cmd_sandbox, cmd_serve, cmd_review, cmd_kill, cmd_tasks, cmd_status, cmd_start,
-    cmd_stop;
+    cmd_stop, cmd_secret;
 
 /* The options of a subcommand, as help lines. */
 void run_help(struct buf *out);
@@ -26,6 +26,7 @@ void sandbox_help(struct buf *out);
 void serve_help(struct buf *out);
 void review_help(struct buf *out);
 void control_help(struct buf *out);
+void secret_help(struct buf *out);
 
 /* The whole help of subcommand NAME on standard output; NULL is the overview. Returns an exit code. */
 int cli_help(const char *name);

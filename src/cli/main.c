@@ -1,8 +1,8 @@
 /* ringfence(1): the command line of Ringfence.
  *
- * Runs as the user who calls it, with that user's rights and no more; holds no secret. It reads
- * options, relays the standard streams of a sandbox and prints what the other programs answer; it
- * decides nothing and enforces nothing. Subcommands that need a parser, a database or cryptography are
+ * Runs as the user who calls it, with that user's rights and no more; holds no secret, but for the
+ * moment in which `secret set` passes one on. It reads options, relays the standard streams of a sandbox
+ * and prints what the other programs answer; it decides nothing and enforces nothing. Subcommands that need a parser, a database or cryptography are
  * programs of their own that it executes.
  *
  * If compromised (by output of a sandbox, which it copies without reading), an attacker has what the
@@ -42,6 +42,8 @@ static const struct command commands[] = {
     {"serve", "", "run the programs in the foreground, as a service", cmd_serve, NULL, serve_help},
     {"start", "", "start the programs and leave them running", cmd_start, NULL, control_help},
     {"stop", "", "let the programs leave", cmd_stop, NULL, control_help},
+    {"secret", "set NAME | list | remove NAME", "credentials that only the gateway uses",
+	cmd_secret, NULL, secret_help},
     {"policy", "init | check | test | explain | diff | …", "write, check and activate policies",
 	NULL, "rf-policy", NULL},
     {"audit", "show | query | tail | verify | …", "read and verify the ledger", NULL, "rf-audit",
