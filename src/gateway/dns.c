@@ -73,7 +73,7 @@ may_ask(struct dns_server *server)
 	int64_t full = MAX(server->full_ns, now) + TOKEN_NS;
 	if (full - now > BURST * TOKEN_NS) {
 		if (!server->flooded)
-			guest_denied(server->guest, "names-flood", "DNS",
+			guest_denied(server->guest, "request-refused", "DNS",
 			    "more than 100 questions a second", NULL);
 		server->flooded = true;
 		return false;
