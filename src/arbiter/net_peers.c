@@ -1,7 +1,7 @@
 /* Gateways, the dialer and the vault: siblings that the supervisor joins to us when it starts them.
  *
- * The dialer is told the key that our tickets are signed with, a new one in each life of ours: a ticket of an
- * earlier arbiter opens nothing. The vault answers grants. None of them can ask for anything else. */
+ * The dialer is told the key that our tickets are signed with, a new one in each life of ours and of its: a
+ * ticket of an earlier arbiter opens nothing, and one that was used opens nothing at the next dialer. The vault answers grants. None of them can ask for anything else. */
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>
@@ -125,6 +125,7 @@ join_dialer(struct arbiter *arbiter, int fd)
 {
 	conn_close(arbiter->dialer);
 	arbiter->dialer = NULL;
+	arbiter->have_ticket_key = false; /* a new dialer does not know which tickets were used */
 	int r = conn_new(arbiter->loop, fd, PEER_DIALER, dispatch_routes(), on_dialer_closed,
 	    arbiter, &arbiter->dialer);
 	return r < 0 ? r : send_ticket_key(arbiter);
