@@ -146,6 +146,20 @@ connection_classify(struct connection *c)
 	(void)decide_first(c);
 }
 
+/* ---- the policy changed ---- */
+
+void
+connections_policy_changed(struct guest *guest)
+{
+	for (struct connection *c = guest->connections, *next; c != NULL; c = next) {
+		next = c->next; /* none of these ends another */
+		if (c->raw != NULL)
+			raw_ask_again(c);
+		else if (c->http != NULL)
+			http_policy_changed(c);
+	}
+}
+
 /* ---- where to ---- */
 
 static void

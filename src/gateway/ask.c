@@ -1,5 +1,8 @@
 /* Proposing actions. The arbiter's word is the only one: no answer, a broken one, or the end of the conversation
- * all mean that the action is not performed. */
+ * all mean that the action is not performed.
+ *
+ * What a sandbox asks at once must not fill the conversation that all share: no more than some bytes of questions are
+ * on the way, the others wait their turn. */
 #include "gateway/ask.h"
 
 #include <errno.h>
@@ -11,6 +14,9 @@
 
 #define BUCKETS 256
 #define ASKS_MAX 4096 /* under way; more are refused */
+#define SENT_BYTES_MAX \
+	(384 * 1024) /* of proposals without an answer (ipc/dispatch.c queues 1 MiB) */
+#define BYTES_MAX (32u * 1024 * 1024) /* of proposals that wait their turn */
 
 struct ask {
 	struct ask *next; /* in its bucket */
@@ -20,11 +26,16 @@ struct ask {
 	ask_fn *fn;
 	void *data;
 	struct json *verdict; /* owned */
+	struct json *body;    /* owned: the proposal, until it is sent */
+	size_t bytes;         /* about what the proposal has */
+	struct ask *later;    /* that waits behind us */
 	char reason[256];
 };
 
 static struct ask *buckets[BUCKETS];
 static unsigned n_asks;
+static struct ask *first, **last = &first; /* those that wait their turn */
+static size_t sent_bytes, waiting_bytes;
 
 static struct ask **
 place_of(uint32_t serial)
@@ -35,12 +46,56 @@ place_of(uint32_t serial)
 	return at;
 }
 
+/* ---- one after the other ---- */
+
+/* Sends those whose turn it is. */
+static void
+send_more(struct conn *arbiter)
+{
+	while (first != NULL && arbiter != NULL &&
+	    (sent_bytes == 0 || sent_bytes + first->bytes <= SENT_BYTES_MAX)) {
+		struct ask *ask = first;
+		first = ask->later;
+		if (first == NULL)
+			last = &first;
+		waiting_bytes -= ask->bytes;
+		sent_bytes += ask->bytes;
+		(void)conn_send_take(arbiter, MSG_NET_PROPOSE, ask->serial, TAKE_PTR(ask->body));
+	}
+}
+
+static void
+wait_turn(struct ask *ask)
+{
+	*last = ask;
+	last = &ask->later;
+	waiting_bytes += ask->bytes;
+}
+
+/* ASK has its answer, or needs none any more. */
+static void
+turn_is_over(struct ask *ask)
+{
+	if (ask->body != NULL) {
+		struct ask **at = &first;
+		while (*at != ask)
+			at = &(*at)->later;
+		*at = ask->later;
+		if (*at == NULL)
+			last = at;
+		waiting_bytes -= ask->bytes;
+		ask->body = json_free(ask->body);
+	} else
+		sent_bytes -= ask->bytes;
+	ask->bytes = 0;
+}
+
 struct ask *
-ask_new(struct guest *guest, struct json *action, ask_fn *fn, void *data)
+ask_new(struct guest *guest, struct json *action, size_t bytes, ask_fn *fn, void *data)
 {
 	struct conn *arbiter = guest->gateway->arbiter;
 	struct ask *ask = NULL;
-	if (arbiter != NULL && n_asks < ASKS_MAX)
+	if (arbiter != NULL && n_asks < ASKS_MAX && waiting_bytes + bytes <= BYTES_MAX)
 		ask = calloc(1, sizeof(*ask));
 	if (ask == NULL) {
 		json_free(action);
@@ -53,10 +108,16 @@ ask_new(struct guest *guest, struct json *action, ask_fn *fn, void *data)
 	ask->next = buckets[ask->serial % BUCKETS];
 	buckets[ask->serial % BUCKETS] = ask;
 	n_asks++;
-	struct json *body = json_new_object();
-	(void)json_set_str(body, "sandbox", guest->id);
-	(void)json_set(body, "action", action);
-	(void)conn_send_take(arbiter, MSG_NET_PROPOSE, ask->serial, body);
+	ask->body = json_new_object();
+	ask->bytes = MAX(bytes, 1u);
+	if (ask->body == NULL) {
+		json_free(action);
+		return ask_free(ask);
+	}
+	(void)json_set_str(ask->body, "sandbox", guest->id);
+	(void)json_set(ask->body, "action", action);
+	wait_turn(ask);
+	send_more(arbiter);
 	return ask;
 }
 
@@ -64,10 +125,14 @@ static void
 ask_done(struct ask *ask)
 {
 	struct ask **at = place_of(ask->serial);
+	struct conn *arbiter = ask->guest->gateway->arbiter;
 	*at = ask->next;
 	n_asks--;
+	if (ask->bytes > 0)
+		turn_is_over(ask);
 	json_free(ask->verdict);
 	free(ask);
+	send_more(arbiter);
 }
 
 static void
@@ -170,6 +235,8 @@ ask_on_verdict(struct conn *conn, struct msg *m)
 		return ask->state == ASK_GO ? 0
 					    : -EPROTO; /* an end by a kill: its place ends too */
 	const char *state = json_get_str(m->body, "state", "");
+	if (ask->bytes > 0)
+		turn_is_over(ask);
 	json_free(ask->verdict);
 	ask->verdict = TAKE_PTR(m->body);
 	m->body = json_new_object();
@@ -177,6 +244,7 @@ ask_on_verdict(struct conn *conn, struct msg *m)
 	    : strcmp(state, "reviewing") == 0         ? ASK_HELD
 						      : ASK_NO;
 	ask->fn(ask, ask->data);
+	send_more(conn);
 	return 0;
 }
 
@@ -184,14 +252,16 @@ bool
 ask_on_error(struct conn *conn, struct msg *m)
 {
 	struct ask *ask = *place_of(m->serial);
-	(void)conn;
 	if (ask == NULL)
 		return false;
 	struct error err;
+	if (ask->bytes > 0)
+		turn_is_over(ask);
 	msg_error_read(m->body, &err);
 	(void)snprintf(ask->reason, sizeof(ask->reason), "%s", err.message);
 	ask->state = ASK_NO;
 	ask->fn(ask, ask->data);
+	send_more(conn);
 	return true;
 }
 

@@ -15,9 +15,9 @@ struct ask;
 /* At each answer; ask_state says which. May free ASK. */
 typedef void ask_fn(struct ask *ask, void *data);
 
-/* Proposes ACTION (taken) for GUEST. NULL if it cannot be asked (then it must not be done). FN is never called before
- * this returns. */
-struct ask *ask_new(struct guest *guest, struct json *action, ask_fn *fn, void *data);
+/* Proposes ACTION (taken), about BYTES long as text, for GUEST. NULL if it cannot be asked (then it must not be done).
+ * FN is never called before this returns. */
+struct ask *ask_new(struct guest *guest, struct json *action, size_t bytes, ask_fn *fn, void *data);
 /* Ends it: a performed one as unknown, one that waits is withdrawn. Accepts NULL; returns NULL. */
 struct ask *ask_free(struct ask *ask);
 /* It was performed: STATE is "succeeded" or "failed", OUTCOME (taken) may be NULL. Frees ASK. */

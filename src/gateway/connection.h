@@ -45,7 +45,11 @@ void connection_what(const struct connection *connection, char *ret, size_t size
 typedef void raw_opened_fn(struct connection *connection, bool ok, const char *reason);
 void raw_begin(struct connection *connection, raw_opened_fn *opened);
 void raw_free(struct raw *raw);
+/* The policy changed: C's connection goes on only if it would be allowed now. May free C. */
+void raw_ask_again(struct connection *c);
 
 /* http.c: HTTP/1.1 on DOWN, to (host, port), or on the proxy's port to wherever each request says. */
 void http_begin(struct connection *connection);
 void http_free(struct http *http);
+/* The policy changed: what nobody reads any more (after 101) ends. May free C. */
+void http_policy_changed(struct connection *c);

@@ -63,6 +63,7 @@ struct guest {
 	struct upstream *idle;     /* owned by upstream.c: kept for the next request */
 	struct verified *verified; /* owned by upstream.c */
 	unsigned n_idle;
+	size_t collected; /* bytes of requests that wait to be decided on */
 	struct secret *secrets;
 	struct stream_meter *meter; /* owned; NULL: no limit */
 	struct guest_usage usage;
@@ -99,6 +100,9 @@ int reach_on_changed(struct conn *conn, struct msg *m);
 bool reach_on_error(struct conn *conn, struct msg *m);
 void reach_all_lost(struct gateway *gateway);
 void reach_done(struct guest *guest);
+
+/* accept.c: what is under way is asked for again, or ends. */
+void connections_policy_changed(struct guest *guest);
 
 /* dns.c: serves FD (taken) for GUEST: a UDP socket, or a listening TCP one. 0 or -errno. */
 struct dns_server;

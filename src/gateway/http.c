@@ -8,8 +8,9 @@
 
 #include "base/clock.h"
 
-#define IDLE_MS 60000    /* between requests */
-#define HEAD_MS 30000    /* for a head, once it has begun */
+#define IDLE_MS 60000 /* between requests */
+#define HEAD_MS 30000 /* for a head, once it has begun */
+#define GUEST_COLLECT_MAX (128 * 1024 * 1024)
 #define COLLECT_MS 60000 /* for a body that must be seen first, between two runs of it */
 
 static void on_down(struct stream *stream, enum stream_event event, void *data);
@@ -78,6 +79,13 @@ http_set_state(struct http *http, enum http_state state)
 	http->timer = timer_cancel(http->timer);
 }
 
+void
+http_drop_collected(struct http *http)
+{
+	http->c->guest->collected -= http->collected.len;
+	buf_done(&http->collected);
+}
+
 /* Frees what belongs to one exchange. */
 static void
 exchange_done(struct http *http)
@@ -92,7 +100,7 @@ exchange_done(struct http *http)
 	http->deadline = timer_cancel(http->deadline);
 	http->push = git_push_free(http->push);
 	http->scrub = scrub_free(http->scrub);
-	buf_done(&http->collected);
+	http_drop_collected(http);
 	buf_clear(&http->head_bytes);
 	http->head = (struct http_head){0};
 	http->where = (struct http_where){0};
@@ -358,6 +366,15 @@ refuse_head(struct http *http, int r, const struct error *err)
 		refuse(http, 400, "request_malformed", err->message);
 }
 
+/* The sandbox sends nothing more. The last answer may still be queued. */
+static void
+end_of_requests(struct http *http)
+{
+	struct connection *c = http->c;
+	http_free(TAKE_PTR(c->http));
+	http_linger(c);
+}
+
 /* Reads a head, if it is whole. */
 static void
 read_head(struct http *http)
@@ -371,7 +388,7 @@ read_head(struct http *http)
 		r = -EMSGSIZE;
 	if (r == 0 && stream_ended(down)) {
 		if (len == 0)
-			connection_free(http->c);
+			end_of_requests(http);
 		else
 			refuse(http, 400, "request_malformed", "the request ends within its head");
 		return;

@@ -69,6 +69,9 @@ struct http {
 	struct stream_meter *meter; /* owned: the rule's */
 	struct timer *deadline;     /* the rule's */
 
+	uint64_t moved; /* bytes on both sides, when the clock last looked */
+	unsigned still; /* times that it saw the same */
+
 	/* the response */
 	struct http_head answer; /* valid while its head is handled; then only its numbers */
 	bool answering;          /* its head went to the sandbox */
@@ -88,6 +91,7 @@ void http_abort(struct http *http, const char *reason);
 /* (Re)starts the state's clock. False: no memory, and the connection is gone. */
 bool http_clock(struct http *http, int64_t ms);
 void http_set_state(struct http *http, enum http_state state);
+void http_drop_collected(struct http *http);
 /* Reads from BYTES one run of BODY's content. 0, or -EBADMSG. */
 int body_read(struct body *body, const uint8_t *bytes, size_t len, bool ended, size_t *ret_used,
     struct http_text *ret_content) MUST_CHECK;

@@ -148,12 +148,17 @@ action_of(const struct http *http, int *ret_error)
 	return action;
 }
 
-static bool
-fits(const struct json *action)
+/* About how long ACTION is as text; 0: too long for a message. */
+static size_t
+size_of(const struct http *http, const struct json *action)
 {
 	_cleanup_buf_ struct buf text;
 	buf_init(&text, ACTION_MAX);
-	return json_write(action, &text) == 0;
+	/* A byte of a head becomes three at most (what is no UTF-8), and its names stand there once more. */
+	size_t most = 4 * http->head_bytes.len + 2048;
+	if (http->git == GIT_NOT && most < ACTION_MAX / 2)
+		return most;
+	return json_write(action, &text) == 0 ? text.len : 0;
 }
 
 /* ---- the answer ---- */
@@ -206,14 +211,15 @@ http_ask(struct http *http)
 		return;
 	}
 	struct json *action = action_of(http, &r);
-	if (r < 0 || !fits(action)) {
+	size_t bytes = r < 0 ? 0 : size_of(http, action);
+	if (bytes == 0) {
 		json_free(action);
 		http_deny(http,
 		    &(struct http_refusal){431, "request_too_large",
 			"the request is too large to be decided on", NULL, "request-refused"});
 		return;
 	}
-	http->ask = ask_new(http->c->guest, action, on_answer, http);
+	http->ask = ask_new(http->c->guest, action, bytes, on_answer, http);
 	if (http->ask == NULL)
 		http_deny(http,
 		    &(struct http_refusal){503, "arbiter_lost",

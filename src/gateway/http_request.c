@@ -7,10 +7,13 @@
 #include "base/clock.h"
 #include "gateway/http.h"
 
+#define TICK_MS 30000
+#define STILL_MAX 4
 #define REQUEST_MAX (256 * 1024) /* a head with credentials filled in */
 
 static void on_up(struct stream *stream, enum stream_event event, void *data);
 static void open_upstream(struct http *http, bool fresh);
+static int start_ticking(struct http *http);
 
 static void
 refuse(struct http *http, int status, const char *code, const char *reason)
@@ -250,6 +253,33 @@ on_up(struct stream *stream, enum stream_event event, void *data)
 		http_pump_response(http);
 }
 
+/* An exchange in which nothing moves any more ends. */
+static void
+on_tick(struct timer *timer, void *data)
+{
+	struct http *http = data;
+	(void)timer;
+	http->timer = NULL;
+	if (http->up == NULL || http->c->down == NULL)
+		return; /* a relay has both */
+	uint64_t moved = stream_bytes_in(http->up) + stream_bytes_out(http->up) +
+	    stream_bytes_in(http->c->down) + stream_bytes_out(http->c->down);
+	http->still = moved == http->moved ? http->still + 1 : 0;
+	http->moved = moved;
+	if (http->still < STILL_MAX && start_ticking(http) == 0)
+		return;
+	if (http->answering)
+		http_abort(http, "nothing moved for two minutes");
+	else
+		refuse(http, 504, "upstream_timeout", "the upstream did not answer in time");
+}
+
+static int
+start_ticking(struct http *http)
+{
+	return loop_timer(http->c->guest->gateway->loop, TICK_MS, on_tick, http, &http->timer);
+}
+
 static int
 begin_response(struct http *http)
 {
@@ -280,9 +310,13 @@ on_opened(
 	http->up = stream;
 	http->reused = reused;
 	(void)snprintf(http->address, sizeof(http->address), "%s", address);
+	http_set_state(http, HTTP_EXCHANGE);
+	http->still = 0;
 	int r = begin_response(http);
 	if (r == 0)
 		r = write_head(http, &head);
+	if (r == 0)
+		r = start_ticking(http);
 	if (r < 0) {
 		refuse(http, 503, "no_memory", "the request cannot be written");
 		return;
@@ -290,7 +324,6 @@ on_opened(
 	if (http->meter != NULL)
 		stream_set_meter(stream, http->meter);
 	stream_set_owner(stream, on_up, http);
-	http_set_state(http, HTTP_EXCHANGE);
 	http->sent = false;
 	/* Head and body together, where that is one packet or two. */
 	bool joined = http->head.body == HTTP_BODY_LENGTH &&
@@ -300,6 +333,7 @@ on_opened(
 	explicit_bzero(head.data, head.len);
 	if (r == 0 && !joined)
 		r = send_content(http, http->collected.data, http->collected.len);
+	http_drop_collected(http);
 	if (r == 0)
 		http_pump_request(http);
 }

@@ -265,6 +265,13 @@ read_answer_head(struct http *http)
 	}
 }
 
+void
+http_policy_changed(struct connection *c)
+{
+	if (c->http->relay != NULL)
+		http_abort(c->http, "the policy changed");
+}
+
 /* ---- the body ---- */
 
 static int

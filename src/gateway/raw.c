@@ -19,10 +19,12 @@
 
 #define WATCH_MS 100
 #define PROBES_MAX 3
+#define ACTION_BYTES 1024 /* at most, as text */
 
 struct raw {
 	struct connection *c;
 	struct ask *ask;
+	struct ask *again; /* the same, because the policy changed */
 	struct upstream_dial *dial;
 	struct stream *up;   /* owned until it is passed on */
 	struct relay *relay; /* owned; owns both streams then */
@@ -73,6 +75,7 @@ raw_free(struct raw *raw)
 	struct guest_usage *usage = &raw->c->guest->usage;
 	settle(raw, "the sandbox ended it");
 	raw->ask = ask_free(raw->ask);
+	raw->again = ask_free(raw->again);
 	upstream_forget(raw->dial);
 	raw->watch = timer_cancel(raw->watch);
 	if (raw->relay != NULL) {
@@ -392,8 +395,36 @@ raw_begin(struct connection *c, raw_opened_fn *opened)
 	c->raw = raw;
 	stream_set_owner(c->down, on_down, raw);
 	c->guest->usage.requests++;
-	raw->ask = ask_new(c->guest, action_of(c), on_answer, raw);
+	raw->ask = ask_new(c->guest, action_of(c), ACTION_BYTES, on_answer, raw);
 	if (raw->ask == NULL)
 		refuse(
 		    raw, NULL, "nobody decides: the arbiter is gone, or too much is asked", NULL);
+}
+
+/* ---- the policy changed ---- */
+
+static void
+on_answer_again(struct ask *ask, void *data)
+{
+	struct raw *raw = data;
+	if (ask_state(ask) == ASK_HELD)
+		return; /* it goes on until people say no, or their time is over */
+	if (ask_state(ask) != ASK_GO) {
+		refuse(raw, NULL, ask_reason(ask), ask_needed(ask));
+		return;
+	}
+	settle(raw, NULL);
+	raw->ask = TAKE_PTR(raw->again);
+}
+
+void
+raw_ask_again(struct connection *c)
+{
+	struct raw *raw = c->raw;
+	raw->again = ask_free(raw->again);
+	if (raw->ask == NULL || ask_state(raw->ask) != ASK_GO)
+		return; /* what is not decided yet is decided by what is active then */
+	raw->again = ask_new(c->guest, action_of(c), ACTION_BYTES, on_answer_again, raw);
+	if (raw->again == NULL)
+		refuse(raw, NULL, "the policy changed, and nobody decides", NULL);
 }

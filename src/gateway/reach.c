@@ -6,10 +6,11 @@
 
 #include "base/log.h"
 #include "gateway/gateway.h"
+#include "gateway/upstream.h"
 #include "ipc/messages.h"
 
-#define ENTRIES_MAX 4096 /* of one guest; then the cache begins anew */
-#define QUESTIONS_MAX 1024
+#define ENTRIES_MAX 4096   /* of one guest; then the cache begins anew */
+#define QUESTIONS_MAX 1024 /* of all guests: they share a conversation */
 #define BUCKETS 256
 #define KEY_MAX 272
 
@@ -33,9 +34,11 @@ struct reach_question {
 
 struct reach_cache {
 	struct entry *buckets[BUCKETS];
-	unsigned n_entries, n_questions;
+	unsigned n_entries;
 	struct reach_question *questions;
 };
+
+static unsigned n_questions;
 
 static uint32_t
 hash_text(const char *text)
@@ -122,7 +125,7 @@ reach_ask(struct guest *guest, const char *host, int port, reach_fn *fn, void *d
 	}
 	struct reach_question *question = NULL;
 	if (cache != NULL && n < (int)sizeof(key) && guest->gateway->arbiter != NULL &&
-	    cache->n_questions < QUESTIONS_MAX)
+	    n_questions < QUESTIONS_MAX)
 		question = calloc(1, sizeof(*question));
 	if (question == NULL) {
 		fn(NULL, data);
@@ -137,7 +140,7 @@ reach_ask(struct guest *guest, const char *host, int port, reach_fn *fn, void *d
 	memcpy(question->key, key, sizeof(key));
 	question->next = cache->questions;
 	cache->questions = question;
-	cache->n_questions++;
+	n_questions++;
 	(void)ask(guest, question, host, port); /* a broken conversation answers by its end */
 }
 
@@ -151,7 +154,7 @@ reach_forget(struct reach_question *question)
 	while (*at != question)
 		at = &(*at)->next;
 	*at = question->next;
-	cache->n_questions--;
+	n_questions--;
 	*question->place = NULL;
 	free(question);
 }
@@ -210,11 +213,15 @@ int
 reach_on_changed(struct conn *conn, struct msg *m)
 {
 	struct guest *guest = guest_find(conn_data(conn), json_get_str(m->body, "sandbox", ""));
-	if (guest == NULL || guest->reach == NULL)
+	if (guest == NULL)
 		return 0;
-	forget_entries(guest->reach);
-	for (struct reach_question *q = guest->reach->questions; q != NULL; q = q->next)
+	if (guest->reach != NULL)
+		forget_entries(guest->reach);
+	struct reach_question *first = guest->reach == NULL ? NULL : guest->reach->questions;
+	for (struct reach_question *q = first; q != NULL; q = q->next)
 		q->stale = true;
+	upstreams_drop_idle(guest);
+	connections_policy_changed(guest);
 	return 0;
 }
 

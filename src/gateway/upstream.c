@@ -18,6 +18,7 @@
 #define VERIFIED_NS 300000000000LL
 #define VERIFIED_MAX 64
 #define KEY_MAX 480
+#define DIALS_MAX 1024 /* under way: they share a conversation */
 #define ADDRESS_MAX 64
 
 struct upstream_dial {
@@ -43,6 +44,7 @@ struct upstream {
 };
 
 static struct upstream_dial *dials;
+static unsigned n_dials;
 
 /* Which connections are alike: place, and the rule that let them be made. */
 static void
@@ -143,6 +145,7 @@ upstream_forget(struct upstream_dial *dial)
 	while (*at != dial)
 		at = &(*at)->next;
 	*at = dial->next;
+	n_dials--;
 	*dial->place = NULL;
 	dial->timer = timer_cancel(dial->timer);
 	dial->stream = stream_free(dial->stream);
@@ -222,13 +225,14 @@ upstream_open(struct guest *guest, const struct json *verdict, const struct upst
 		return;
 	struct json *body = dial_body(verdict, target);
 	struct upstream_dial *dial =
-	    dialer != NULL && body != NULL ? calloc(1, sizeof(*dial)) : NULL;
+	    dialer != NULL && body != NULL && n_dials < DIALS_MAX ? calloc(1, sizeof(*dial)) : NULL;
 	if (dial != NULL) {
 		dial->guest = guest;
 		dial->place = place;
 		*place = dial;
 		dial->next = dials;
 		dials = dial;
+		n_dials++;
 		dial->fn = fn;
 		dial->data = data;
 		dial->tls = target->tls;
@@ -240,7 +244,7 @@ upstream_open(struct guest *guest, const struct json *verdict, const struct upst
 		upstream_forget(dial);
 		(void)error_set(&err, EIO, "dialer_lost",
 		    dialer == NULL ? "the dialer is gone; it is being restarted"
-				   : "no ticket, or out of memory");
+				   : "too many connections are being made, or out of memory");
 		fn(NULL, false, "", &err, data);
 		return;
 	}
@@ -369,10 +373,16 @@ upstream_verified(struct guest *guest, const char *host, int port, const char *a
 }
 
 void
-upstreams_done(struct guest *guest)
+upstreams_drop_idle(struct guest *guest)
 {
 	while (guest->idle != NULL)
 		idle_free(guest->idle);
+}
+
+void
+upstreams_done(struct guest *guest)
+{
+	upstreams_drop_idle(guest);
 	for (struct upstream_dial *dial = dials, *next; dial != NULL; dial = next) {
 		next = dial->next;
 		if (dial->guest == guest)

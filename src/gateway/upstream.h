@@ -32,6 +32,8 @@ void upstream_keep(struct guest *guest, const struct json *verdict,
 bool upstream_is_verified(
     const struct guest *guest, const char *host, int port, const char *address);
 void upstream_verified(struct guest *guest, const char *host, int port, const char *address);
+/* Closes what is kept for GUEST's next requests. */
+void upstreams_drop_idle(struct guest *guest);
 /* Forgets every dial and connection of GUEST's. */
 void upstreams_done(struct guest *guest);
 
