@@ -6,7 +6,7 @@
  *   decide.c       MSG_PROPOSE → verdict            generations.c  policies by hash and by name
  *   policies.c     which policy a message means, and whether it can be kept here
  *   facts.c        what only the arbiter knows       budget.c       calls reserved before
- *   review.c       the queue, approvals, expiry      review_view.c  what people see of it
+ *   review.c       the queue, approvals, expiry      review_view.c  what people see of it (review_text.c: in words)
  *   people.c       uid → roles                       claim.c        claim, settle, withdraw
  *   kill.c         kill switches                     epoch.c        the file behind them
  *   evidence.c     records to the ledger             actions.c      actions and tasks in memory */

@@ -298,6 +298,14 @@ static const enum action_state state_after[] = {
     [VERDICT_ALLOW] = STATE_APPROVED,
 };
 
+/* A read needs no second record to say that it was claimed when its decision was written: there are many. */
+static bool
+claims_with_record(const struct action *action)
+{
+	return action->binding != NULL && action->claim_proposed && !action->stored &&
+	    !action->leaves_sandbox && json_get(action->terms, "credential") == NULL;
+}
+
 /* ACTION is claimed once the ledger has acknowledged the decision (claim_finish). */
 static void
 claim_begin(struct arbiter *arbiter, struct action *action)
@@ -305,9 +313,7 @@ claim_begin(struct arbiter *arbiter, struct action *action)
 	action->claim_waiting = true;
 	action->claim_proposed = true;
 	action->claim_serial = action->serial;
-	/* A read needs no second record to say that it was claimed when this one was written: there are many. */
-	action->claim_recorded = action->binding != NULL && !action->stored &&
-	    !action->leaves_sandbox && json_get(action->terms, "credential") == NULL;
+	action->claim_recorded = claims_with_record(action);
 	evidence_await(arbiter, action, "decision", decision_record(action));
 }
 
@@ -436,6 +442,7 @@ decide_again(struct arbiter *arbiter, struct action *action)
 	if (keep_terms(action, &decision) < 0)
 		return false;
 	action->leaves_sandbox |= facts_leaves_sandbox(action->record, action->kind, now_active);
+	action->claim_recorded = claims_with_record(action);
 	evidence_await(arbiter, action, "decision", decision_record(action));
 	return true;
 }

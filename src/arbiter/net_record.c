@@ -81,7 +81,7 @@ target_of(enum action_kind kind, const struct json *request, char *ret, size_t s
 	char suffix[16] = "";
 	if (kind == ACTION_NET || !usual)
 		(void)snprintf(suffix, sizeof(suffix), ":%d", port);
-	const char *open = strchr(host, ':') != NULL && suffix[0] != 0 ? "[" : "";
+	const char *open = strchr(host, ':') != NULL ? "[" : "";
 	const char *close = open[0] != 0 ? "]" : "";
 	if (kind == ACTION_NET)
 		(void)snprintf(ret, size, "%s%s%s%s", open, host, close, suffix);

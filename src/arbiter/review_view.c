@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arbiter/review_text.h"
 #include "base/log.h"
 #include "ipc/messages.h"
 
@@ -13,6 +14,8 @@
 #define LIST_BYTES (96 * 1024) /* then the rest is left out, and said so */
 #define COMMAND_LIST_MAX 400   /* bytes of a command in a list */
 #define COMMAND_SHOW_MAX (16 * 1024)
+#define DETAILS_MAX 64 /* lines */
+#define DETAIL_MAX 400 /* bytes of one */
 
 /* One answer being built. */
 struct view {
@@ -45,99 +48,30 @@ escaped(const char *text, size_t max)
 	return value;
 }
 
-/* ARGV as a person would type it; what a shell would split or expand is quoted. */
+/* What ACTION does, as a line, and what a line has no room for, where all of it is shown. */
 static void
-add_argv(const struct json *argv, struct buf *out)
+add_request(struct json *out, const struct store_action *action, size_t max)
 {
-	for (size_t i = 0; i < json_len(argv); i++) {
-		const char *arg = json_str(json_at(argv, i), "");
-		bool plain = arg[0] != '\0' &&
-		    strspn(arg,
-			"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-			"0123456789_-+=./,:@%") == strlen(arg);
-		(void)buf_addf(out, "%s%s", i > 0 ? " " : "", plain ? "" : "'");
-		for (const char *c = arg; *c != '\0'; c++) {
-			if (*c == '\'')
-				(void)buf_add_str(out, "'\\''");
-			else
-				(void)buf_add_char(out, *c);
-		}
-		(void)buf_add_str(out, plain ? "" : "'");
-	}
-}
-
-/* "POST https://example.com/in?x=1 (5 bytes application/json, sha256 2cf24dba5fb0…)" */
-static void
-add_http(const char *target, const struct json *request, struct buf *out)
-{
-	const char *query = json_get_str(request, "query", "");
-	const char *digest = json_get_str(request, "body_sha256", NULL);
-	int64_t bytes = json_get_int(request, "body_bytes", 0);
-	(void)buf_addf(out, "%s %s%s%s%s", json_get_str(request, "method", "?"), target,
-	    json_get_str(request, "path", "?"), query[0] != '\0' ? "?" : "", query);
-	if (bytes == 0)
-		return;
-	const char *type = json_get_str(json_get(request, "headers"), "content-type", "");
-	(void)buf_addf(out, " (%lld bytes%s%s", (long long)bytes, type[0] != '\0' ? " " : "", type);
-	if (digest != NULL)
-		(void)buf_addf(out, ", sha256 %.12s…", digest);
-	(void)buf_add_str(out, ")");
-}
-
-/* "push to git.example.com/acme/app: agent/x, main (forced), old (deleted)" */
-static void
-add_git(const char *target, const struct json *request, struct buf *out)
-{
-	const struct json *refs = json_get(request, "refs");
-	bool push = strcmp(json_get_str(request, "operation", ""), "push") == 0;
-	(void)buf_addf(out, "%s %s", push ? "push to" : "fetch", target);
-	for (size_t i = 0; push && i < json_len(refs); i++) {
-		const struct json *ref = json_at(refs, i);
-		const char *name = json_get_str(ref, "name", "?");
-		const char *to = json_get_str(ref, "new", "");
-		if (strncmp(name, "refs/heads/", 11) == 0)
-			name += 11;
-		(void)buf_addf(out, "%s%s", i == 0 ? ": " : ", ", name);
-		if (json_get_bool(ref, "delete", false))
-			(void)buf_add_str(out, " (deleted)");
-		else if (to[0] != '\0')
-			(void)buf_addf(out, " %s%.12s",
-			    json_get_bool(ref, "force", false) ? "forced to " : "to ", to);
-		else if (json_get_bool(ref, "force", false))
-			(void)buf_add_str(out, " (forced)");
-	}
-}
-
-static void
-add_command(const char *kind, const char *target, const struct json *request, struct buf *out)
-{
-	if (strcmp(kind, "exec") == 0)
-		add_argv(json_get(request, "argv"), out);
-	else if (strcmp(kind, "sql") == 0)
-		(void)buf_add_str(out, json_get_str(request, "text", target));
-	else if (strcmp(kind, "http") == 0)
-		add_http(target, request, out);
-	else if (strcmp(kind, "file") == 0)
-		(void)buf_addf(out, "%s %zu paths in %s", json_get_str(request, "operation", "?"),
-		    json_len(json_get(request, "paths")), target);
-	else if (strcmp(kind, "git") == 0)
-		add_git(target, request, out);
-	else if (strcmp(kind, "net") == 0)
-		(void)buf_addf(out, "connect to %s", target);
-	else
-		(void)buf_addf(out, "%s %s", kind, target);
-}
-
-static struct json *
-command_of(const struct store_action *action, size_t max)
-{
-	_cleanup_json_ struct json *record = NULL;
+	_cleanup_json_ struct json *record = NULL, *details = NULL;
 	_cleanup_buf_ struct buf text;
 	buf_init(&text, 4 * MSG_BODY_MAX);
-	if (json_parse(action->record, strlen(action->record), &record, NULL) < 0)
-		return json_new_string("(damaged)");
-	add_command(action->kind, action->target, json_get(record, "request"), &text);
-	return escaped(buf_str(&text), max);
+	if (json_parse(action->record, strlen(action->record), &record, NULL) < 0) {
+		(void)json_set_str(out, "command", "(damaged)");
+		return;
+	}
+	const struct json *request = json_get(record, "request");
+	review_text_command(action->kind, action->target, request, &text);
+	(void)json_set(out, "command", escaped(buf_str(&text), max));
+	if (max < COMMAND_SHOW_MAX)
+		return;
+	struct json *lines = json_new_array();
+	details = review_text_details(action->kind, request);
+	for (size_t i = 0; i < json_len(details) && i < DETAILS_MAX; i++)
+		(void)json_push(lines, escaped(json_str(json_at(details, i), ""), DETAIL_MAX));
+	if (json_len(lines) > 0)
+		(void)json_set(out, "details", lines);
+	else
+		json_free(lines);
 }
 
 /* ---- one review ---- */
@@ -205,7 +139,7 @@ review_json(const struct view *view, const struct store_review *review,
 	(void)json_set_str(out, "state", action_state_name(action->state));
 	(void)json_set_str(out, "kind", action->kind);
 	(void)json_set(out, "target", escaped(action->target, COMMAND_LIST_MAX));
-	(void)json_set(out, "command", command_of(action, view->command_max));
+	add_request(out, action, view->command_max);
 	(void)json_set(out, "requester", person_json(view->client, action->requester));
 	add_decision(out, review->decision);
 	(void)json_set(out, "approvals", approvals_json(review, approvals, n));

@@ -255,6 +255,14 @@ add_comments(struct buf *out, const struct json *approvals)
 	}
 }
 
+/* What the command has no room for: headers, the refs of a push. */
+static void
+add_details(struct buf *out, const struct json *details)
+{
+	for (size_t i = 0; i < json_len(details); i++)
+		add_line(out, "", json_str(json_at(details, i), ""));
+}
+
 static void
 add_review(struct buf *out, const struct json *review)
 {
@@ -262,6 +270,7 @@ add_review(struct buf *out, const struct json *review)
 	add_line(out, "state", json_get_str(review, "state", NULL));
 	add_line(out, "kind", json_get_str(review, "kind", NULL));
 	add_line_from(out, "command", add_command, review);
+	add_details(out, json_get(review, "details"));
 	add_line(out, "target", json_get_str(review, "target", NULL));
 	add_line_from(out, "requester", add_requester, review);
 	add_line(out, "rule", json_get_str(review, "rule", NULL));

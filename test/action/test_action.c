@@ -29,11 +29,11 @@ names_and_values_belong_together(void **state)
 static const char *const allowed[] = {"proposed reviewing", "proposed approved", "proposed denied",
     "proposed revoked", "reviewing approved", "reviewing rejected", "reviewing expired",
     "reviewing revoked", "reviewing invalidated", "reviewing denied", "approved claimed",
-    "approved expired", "approved revoked", "approved invalidated", "claimed performing",
-    "claimed revoked", "claimed unknown", "performing succeeded", "performing failed",
-    "performing unknown", "performing revoked", "succeeded compensating", "failed compensating",
-    "unknown compensating", "compensating compensated", "compensating failed",
-    "compensating unknown"};
+    "approved expired", "approved revoked", "approved invalidated", "approved denied",
+    "claimed performing", "claimed revoked", "claimed unknown", "performing succeeded",
+    "performing failed", "performing unknown", "performing revoked", "succeeded compensating",
+    "failed compensating", "unknown compensating", "compensating compensated",
+    "compensating failed", "compensating unknown"};
 
 static bool
 is_allowed(const char *from, const char *to)
