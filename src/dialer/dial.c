@@ -25,6 +25,7 @@
 
 #include "base/log.h"
 #include "dialer/check.h"
+#include "dialer/own.h"
 #include "ipc/messages.h"
 #include "proto/address.h"
 #include "proto/hostname.h"
@@ -273,40 +274,15 @@ on_connect_limit(struct timer *timer, void *data)
 
 /* ---- checking ---- */
 
-/* Whether the kernel would bring bytes for ADDRESS to this host itself. Asks its routing table by a datagram socket,
- * which sends nothing: to an address of its own it speaks from that same address. */
-static bool
-is_own(const struct settings *settings, const uint8_t address[16])
-{
-	struct sockaddr_storage to, from = {.ss_family = AF_UNSPEC};
-	socklen_t to_len = socket_address(address, 9, &to), len = sizeof(from);
-	_cleanup_close_ int fd = socket(to.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || connect(fd, (const struct sockaddr *)&to, to_len) < 0 ||
-	    getsockname(fd, (struct sockaddr *)&from, &len) < 0)
-		return false;
-	uint8_t source[16];
-	if (from.ss_family == AF_INET) {
-		struct sockaddr_in in;
-		memcpy(&in, &from, sizeof(in));
-		address_from_ipv4((const uint8_t *)&in.sin_addr, source);
-	} else {
-		struct sockaddr_in6 in6;
-		memcpy(&in6, &from, sizeof(in6));
-		memcpy(source, &in6.sin6_addr, sizeof(source));
-	}
-	return memcmp(source, address, sizeof(source)) == 0 &&
-	    !settings_is_service(settings, address);
-}
-
 /* Keeps of FOUND what may be connected to. The first reason why one may not goes to ERR. */
 static void
 check_all(struct dial *dial, const struct addresses *found, struct error *err)
 {
-	const struct settings *settings = &dial->gateway->dialer->settings;
+	int netlink = dial->gateway->dialer->netlink;
 	dial->n_checked = found->n;
 	for (size_t i = 0; i < found->n; i++) {
 		const uint8_t *address = found->items[i];
-		const char *why = check_address(address, &dial->pins, is_own(settings, address));
+		const char *why = check_address(address, &dial->pins, own_is(netlink, address));
 		if (why == NULL && dial->n_allowed < ATTEMPTS_MAX) {
 			memcpy(dial->allowed[dial->n_allowed++], address, 16);
 		} else if (why != NULL && err->code[0] == '\0') {

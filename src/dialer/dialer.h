@@ -33,6 +33,7 @@ struct gateway {
 struct dialer {
 	struct loop *loop;
 	struct settings settings;
+	int netlink; /* own.h */
 	struct resolver *resolver;
 	struct tickets *tickets;
 	bool has_key; /* without one, no ticket is good */

@@ -8,7 +8,8 @@
  *
  * uid            its own, or the caller's where Ringfence runs without root
  * capabilities   none
- * system calls   profile.c: sockets of IPv4 and IPv6 and connect; no bind, listen, open, exec
+ * system calls   profile.c: sockets of IPv4 and IPv6 and connect; no bind, listen, open, exec. It keeps one netlink
+ *                socket that it asks for this host's addresses (own.c)
  * paths          none; before its locks the configuration, /etc/resolv.conf and /etc/hosts, once
  * peers          the supervisor (introduces), the arbiter (gives the key), gateways (dial)
  * hostile bytes  what gateways say, and name servers' answers
@@ -26,10 +27,12 @@
 
 #include "base/log.h"
 #include "dialer/dialer.h"
+#include "dialer/own.h"
 #include "dialer/profile.h"
 #include "ipc/spawn.h"
 
 #define EXIT_RINGFENCE 125
+#define NETLINK_FD SPAWN_LISTENER /* we have no listener */
 
 static int
 fail(const struct error *err)
@@ -80,6 +83,9 @@ prepare(struct dialer *d, struct error *err)
 	int r = settings_read(SPAWN_CONFIG, &d->settings, err);
 	if (r == 0)
 		r = resolver_new(buf_str(&d->settings.resolvers), &d->resolver, err);
+	if (r == 0)
+		r = own_open(NETLINK_FD, err);
+	d->netlink = NETLINK_FD;
 	raise_descriptors();
 	return r;
 }
@@ -87,6 +93,7 @@ prepare(struct dialer *d, struct error *err)
 static int
 start(struct dialer *d, struct error *err)
 {
+	(void)close(SPAWN_STATE_DIR);
 	d->tickets = tickets_new(TICKETS_MAX);
 	int r = d->tickets == NULL ? -ENOMEM : loop_new(&d->loop);
 	if (r == 0) {
@@ -107,7 +114,7 @@ main(int argc, char **argv)
 		return fail(&err);
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (prepare(&dialer, &err) < 0 ||
-	    confine_enter(&dialer_profile, SPAWN_STATE_DIR, uid, gid, SPAWN_STATE_DIR, &err) < 0 ||
+	    confine_enter(&dialer_profile, SPAWN_STATE_DIR, uid, gid, NETLINK_FD + 1, &err) < 0 ||
 	    start(&dialer, &err) < 0)
 		return fail(&err);
 	int r = loop_run(dialer.loop);

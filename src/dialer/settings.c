@@ -3,12 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ifaddrs.h>
-#include <net/if.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "policy/config.h"
@@ -220,57 +216,6 @@ read_hosts(struct settings *settings, struct error *err)
 	return r < 0 ? error_set(err, ENOMEM, "no_memory", "out of memory") : 0;
 }
 
-/* ---- the loopback interface ---- */
-
-static bool
-interface_address(const struct ifaddrs *i, uint8_t ret[16])
-{
-	if (i->ifa_addr == NULL || (i->ifa_flags & IFF_LOOPBACK) == 0)
-		return false;
-	if (i->ifa_addr->sa_family == AF_INET) {
-		struct sockaddr_in in;
-		memcpy(&in, i->ifa_addr, sizeof(in));
-		address_from_ipv4((const uint8_t *)&in.sin_addr, ret);
-		return true;
-	}
-	if (i->ifa_addr->sa_family != AF_INET6)
-		return false;
-	struct sockaddr_in6 in6;
-	memcpy(&in6, i->ifa_addr, sizeof(in6));
-	memcpy(ret, &in6.sin6_addr, 16);
-	return true;
-}
-
-static int
-read_services(struct settings *settings, struct error *err)
-{
-	struct ifaddrs *all = NULL;
-	if (getifaddrs(&all) < 0)
-		return error_set_errno(err, errno, "start_failed", "cannot list the interfaces");
-	size_t room = 0;
-	for (const struct ifaddrs *i = all; i != NULL; i = i->ifa_next)
-		room++;
-	settings->services = calloc(room + 1, sizeof(*settings->services));
-	for (const struct ifaddrs *i = all; i != NULL && settings->services != NULL;
-	     i = i->ifa_next) {
-		uint8_t *place = settings->services[settings->n_services];
-		if (interface_address(i, place) && address_classify(place) != ADDRESS_LOOPBACK)
-			settings->n_services++;
-	}
-	freeifaddrs(all);
-	return settings->services == NULL ? error_set(err, ENOMEM, "no_memory", "out of memory")
-					  : 0;
-}
-
-bool
-settings_is_service(const struct settings *settings, const uint8_t address[16])
-{
-	for (size_t i = 0; i < settings->n_services; i++)
-		if (memcmp(settings->services[i], address, 16) == 0)
-			return true;
-	return false;
-}
-
 /* ---- all ---- */
 
 int
@@ -281,8 +226,6 @@ settings_read(int config_fd, struct settings *ret, struct error *err)
 	int r = read_resolvers(config_fd, ret, err);
 	if (r == 0)
 		r = read_hosts(ret, err);
-	if (r == 0)
-		r = read_services(ret, err);
 	if (r < 0)
 		settings_done(ret);
 	return r;
@@ -295,6 +238,5 @@ settings_done(struct settings *settings)
 	for (size_t i = 0; i < settings->n_hosts; i++)
 		free(settings->hosts[i].name);
 	free(settings->hosts);
-	free(settings->services);
 	*settings = (struct settings){.hosts = NULL};
 }

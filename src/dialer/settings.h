@@ -1,5 +1,5 @@
-/* What rf-dialer reads before it locks itself up, and can never read again: who resolves names, /etc/hosts, and which
- * addresses the loopback interface has. After a change of these the supervisor has to be restarted. */
+/* What rf-dialer reads before it locks itself up, and can never read again: who resolves names, and /etc/hosts.
+ * After a change of these the supervisor has to be restarted. */
 #pragma once
 
 #include <stdbool.h>
@@ -21,12 +21,9 @@ struct settings {
 	struct buf resolvers; /* "address:port,[address]:port" */
 	struct host *hosts;
 	size_t n_hosts;
-	/* Of the loopback interface, but 127.0.0.0/8 and ::1: an administrator's service addresses. */
-	uint8_t (*services)[16];
-	size_t n_services;
 };
 
-/* Reads the configuration from CONFIG_FD (borrowed), /etc/resolv.conf, /etc/hosts and the interfaces. 0 or -errno with
+/* Reads the configuration from CONFIG_FD (borrowed), /etc/resolv.conf and /etc/hosts. 0 or -errno with
  * ERR. */
 int settings_read(int config_fd, struct settings *ret, struct error *err) MUST_CHECK;
 void settings_done(struct settings *settings);
@@ -38,5 +35,3 @@ int settings_hosts(const char *text, struct settings *settings) MUST_CHECK;
 /* Copies the addresses of NAME (any case, canonical) in /etc/hosts, at most MAX. How many. */
 size_t settings_find(
     const struct settings *settings, const char *name, uint8_t (*ret)[16], size_t max);
-/* Whether ADDRESS is one of the services. */
-bool settings_is_service(const struct settings *settings, const uint8_t address[16]);

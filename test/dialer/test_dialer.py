@@ -188,6 +188,22 @@ class Addresses(Case):
             self.assert_refused(self.gateway.dial(OWN, 80, addresses=["93.0.0.0/8"]), "address_refused")
             self.assert_dialed(self.gateway.dial(OWN, 80, addresses=[OWN]), OWN)
 
+    def test_an_address_of_the_loopback_interface_is_a_services_since_when_it_is_there(self):
+        """Also among so many that the kernel tells of them in several pieces."""
+        def batch(verb):
+            commands = "".join(f"address {verb} 93.184.{224 + i // 250}.{i % 250 + 1}/32 dev lo\n" for i in range(1000))
+            subprocess.run(["ip", "-batch", "-"], input=commands, text=True, check=True)
+        batch("add")
+        try:
+            for address in ("93.184.224.1", "93.184.225.7", "93.184.227.250"):
+                with Upstream(address, 80):
+                    self.assert_dialed(self.gateway.dial(address, 80), address)
+            if OWN:
+                self.assert_refused(self.gateway.dial(OWN, 80), "address_refused", "this host itself")
+        finally:
+            batch("del")
+        self.assert_refused(self.gateway.dial("93.184.224.1", 80), "connect_failed", "unreachable")
+
 
 class Pins(Case):
     def test_a_private_address_needs_a_pin(self):
