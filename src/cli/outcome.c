@@ -212,6 +212,52 @@ add_row(struct buf *out, const char *name, const struct buf *text)
 		(void)buf_addf(out, "  %-8s %s\n", name, buf_str(text));
 }
 
+#define REFUSALS_SHOWN 5
+
+/* What the network boundary refused: the first ones, each with the rule that would be needed. */
+static void
+add_refusals(struct buf *out, const struct run_result *result)
+{
+	const struct json *network = json_get(result->done, "network");
+	const struct json *denials = json_get(network, "denials");
+	int64_t all = json_get_int(json_get(network, "usage"), "denied", 0), shown = 0;
+	for (size_t i = 0; i < MIN(json_len(denials), (size_t)REFUSALS_SHOWN); i++) {
+		const struct json *denial = json_at(denials, i);
+		const char *needed = json_get_str(denial, "needed", "");
+		int64_t count = json_get_int(denial, "count", 1);
+		_cleanup_buf_ struct buf line;
+		buf_init(&line, 1 << 14);
+		say_add_text(&line, json_get_str(denial, "what", NULL));
+		if (count > 1)
+			(void)buf_addf(&line, " (%lld times)", (long long)count);
+		(void)buf_add_str(&line, ": ");
+		say_add_text(&line, json_get_str(denial, "reason", NULL));
+		if (needed[0] != 0) {
+			(void)buf_add_str(&line, "; ");
+			say_add_text(&line, needed);
+		}
+		add_row(out, "denied", &line);
+		shown += count;
+	}
+	if (all > shown)
+		(void)buf_addf(out, "  %-8s and %lld more\n", "", (long long)(all - shown));
+}
+
+void
+outcome_refusals(const struct run_result *result)
+{
+	_cleanup_buf_ struct buf out;
+	buf_init(&out, 1 << 16);
+	const struct json *usage = json_get(json_get(result->done, "network"), "usage");
+	int64_t denied = json_get_int(usage, "denied", 0);
+	if (denied == 0)
+		return;
+	(void)buf_addf(&out, "ringfence: the network boundary refused %lld\n", (long long)denied);
+	add_refusals(&out, result);
+	if (!out.failed)
+		(void)say_write(STDERR_FILENO, out.data, out.len);
+}
+
 void
 outcome_explain(const struct run_options *o, const struct run_result *result)
 {
@@ -241,6 +287,7 @@ outcome_explain(const struct run_options *o, const struct run_result *result)
 		say_add_text(&remedy, result->error.remedy);
 	add_next(&next, o, result);
 	add_row(&out, "held by", &locks);
+	add_refusals(&out, result);
 	add_row(&out, "remedy", &remedy);
 	add_row(&out, "next", &next);
 	if (!out.failed)
@@ -359,7 +406,7 @@ int
 outcome_json(const struct run_options *o, const struct run_result *result)
 {
 	static const char *const copied[] = {"action_id", "task", "sandbox", "review_id", "rule",
-	    "exit", "limits", "usage", "receipt"};
+	    "exit", "limits", "usage", "network", "receipt"};
 	static const char *const names[2][2] = {
 	    {"stdout", "stdout_bytes"}, {"stderr", "stderr_bytes"}};
 	_cleanup_json_ struct json *v = json_new_object();

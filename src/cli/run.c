@@ -171,7 +171,9 @@ finish(const struct run_options *o, struct connection *c, struct run_result *res
 		r = outcome_json(o, result) != 0 ? EXIT_RINGFENCE : r;
 	else if (!o->quiet && code != 0)
 		outcome_explain(o, result);
-	else if (o->quiet && result->error.code[0] != 0)
+	else if (!o->quiet)
+		outcome_refusals(result);
+	else if (result->error.code[0] != 0)
 		say_error(&result->error);
 	return code != 0 ? code : r;
 }

@@ -74,6 +74,8 @@ int outcome_exit_code(const struct run_result *result);
 bool outcome_success(const struct run_result *result);
 /* The block that ends a failed run, on standard error. */
 void outcome_explain(const struct run_options *o, const struct run_result *result);
+/* The same of a run that succeeded, if the network boundary refused it anything. */
+void outcome_refusals(const struct run_result *result);
 void outcome_timing(const struct run_result *result);
 /* The --json result, on standard output. An exit code. */
 int outcome_json(const struct run_options *o, const struct run_result *result);

@@ -128,6 +128,37 @@ add_locks(struct buf *out, const struct json *receipt)
 	}
 }
 
+/* "lo; local 0.0.0.0/0, local ::/0; ports 53, 443, …; gateway pid …": what the receipt says of it. */
+static void
+add_network(struct buf *out, const struct json *network)
+{
+	const struct json *interfaces = json_get(network, "interfaces");
+	const struct json *routes = json_get(network, "routes");
+	const struct json *listeners = json_get(network, "listeners");
+	if (network == NULL)
+		return;
+	(void)buf_addf(out, LABEL "interfaces", "network");
+	for (size_t i = 0; i < json_len(interfaces); i++) {
+		(void)buf_add_char(out, ' ');
+		say_add_text(out, json_str(json_at(interfaces, i), NULL));
+	}
+	for (size_t i = 0; i < json_len(routes); i++) {
+		(void)buf_add_str(out, ", ");
+		say_add_text(out, json_get_str(json_at(routes, i), "type", NULL));
+		(void)buf_add_char(out, ' ');
+		say_add_text(out, json_get_str(json_at(routes, i), "to", NULL));
+	}
+	(void)buf_addf(out, "\n" LABEL, "");
+	for (size_t i = 0; i < json_len(listeners); i++) {
+		(void)buf_add_str(out, i > 0 ? ", " : "listens: ");
+		say_add_text(out, json_get_str(json_at(listeners, i), "role", NULL));
+		(void)buf_addf(
+		    out, " %lld", (long long)json_get_int(json_at(listeners, i), "port", 0));
+	}
+	(void)buf_add_char(out, '\n');
+	row_values(out, "gateway", json_get(network, "gateway"));
+}
+
 static int
 print_session(const struct json *s)
 {
@@ -156,6 +187,7 @@ print_session(const struct json *s)
 	row_values(&out, "used", json_get(s, "usage"));
 	add_commands(&out, json_get(s, "commands"));
 	add_locks(&out, json_get(s, "receipt"));
+	add_network(&out, json_get(json_get(s, "receipt"), "network"));
 	return say_out(&out);
 }
 

@@ -165,15 +165,30 @@ ask_arbiter(struct network *network, const struct network_spec *spec)
 	return conn_send_take(arbiter, MSG_NET_OPEN, network->bind_serial, body);
 }
 
+/* Unless the policy says that it has none, there may be credentials. */
+static int
+need(struct supervisor *s, const struct json *config, struct error *err)
+{
+	const struct json *network = json_get(config, "network");
+	return gateways_need(s, json_get_bool(network, "credentials", true), err);
+}
+
+void
+network_expect(struct supervisor *s, const struct json *config)
+{
+	struct error err;
+	if (json_get(config, "network") != NULL && s->arbiter.conn != NULL &&
+	    need(s, config, &err) < 0)
+		log_event(LOG_WARNING, "not-started", "message", err.message, NULL);
+}
+
 int
 network_open(struct supervisor *s, const struct network_spec *spec, network_fn *fn, void *data,
     struct network **ret, struct error *err)
 {
-	const struct json *wanted = json_get(spec->config, "network");
 	if (s->arbiter.conn == NULL)
 		return error_set(err, EAGAIN, "not_ready", "the arbiter is being restarted");
-	/* Unless the policy says that it has none, there may be credentials. */
-	int r = gateways_need(s, json_get_bool(wanted, "credentials", true), err);
+	int r = need(s, spec->config, err);
 	if (r < 0)
 		return r;
 	struct network *network = calloc(1, sizeof(*network));
@@ -331,6 +346,7 @@ bool
 network_has_listeners(struct network *network)
 {
 	network->complete = true;
+	close_fd(&network->bundle_fd); /* the sandbox has its own copy */
 	return network->n_listens == 0;
 }
 

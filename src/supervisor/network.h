@@ -31,6 +31,8 @@ struct network_spec {
 /* Starts the programs if they do not run, and asks. FN is called later. 0 with *RET, or -errno with ERR. */
 int network_open(struct supervisor *s, const struct network_spec *spec, network_fn *fn, void *data,
     struct network **ret, struct error *err) MUST_CHECK;
+/* A sandbox of CONFIG may be opened soon: what it needs is started, as far as it can be. */
+void network_expect(struct supervisor *s, const struct json *config);
 bool network_is_open(const struct network *network);
 /* The authorities that its programs trust; borrowed. */
 int network_bundle(const struct network *network);

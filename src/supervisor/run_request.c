@@ -295,6 +295,8 @@ run_propose(struct run *run)
 	}
 	if (r == 0 && !warm && !waits)
 		r = begin_sandbox(run, &err);
+	if (r == 0 && run->session == NULL)
+		network_expect(run->s, run->config); /* the arbiter is at work meanwhile */
 	if (r < 0)
 		run_fail(run, &err);
 }

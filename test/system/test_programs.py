@@ -14,6 +14,12 @@ EVERY_SIGNAL = 0xFFFFFFFFFFFFFFFF
 UNBLOCKABLE = 1 << (9 - 1) | 1 << (19 - 1)
 LIBC_OWN = 1 << (32 - 1) | 1 << (33 - 1) | 1 << (34 - 1)  # musl keeps these for itself
 CAP_KILL = 1 << 5
+POLICY = """version: 1
+name: net
+rules:
+  - {name: everything, why: a test, allow: exec, program: any}
+  - {name: site, why: a test, allow: http, hosts: [example.com], methods: [GET]}
+"""
 NAMESPACES = ("user", "pid", "mnt", "net", "ipc", "uts", "cgroup")
 
 
@@ -41,7 +47,9 @@ class Programs:
     @classmethod
     def setUpClass(cls):
         cls.ring = Ringfence(cls.mode)
-        cls.cat = cls.ring.start("run", "--", "/usr/bin/cat", stdin=subprocess.PIPE)
+        # With a network, so that every program runs.
+        cls.policy = cls.ring.write("policy.yaml", POLICY)
+        cls.cat = cls.ring.start("run", "--policy", cls.policy, "--", "/usr/bin/cat", stdin=subprocess.PIPE)
         cls.cat.stdin.write(b"started\n")
         cls.cat.stdin.flush()
         line = cls.cat.stdout.readline()
@@ -66,7 +74,7 @@ class Programs:
             self.skipTest("only root can read this back")
 
     def deciders(self):
-        return [(name, self.pid[name]) for name in ("rf-arbiter", "rf-ledger")]
+        return [(name, self.pid[name]) for name in PROGRAMS]
 
     def test_each_program_is_an_executable_of_its_own(self):
         self.need_root()
@@ -74,10 +82,10 @@ class Programs:
                  [*self.pid.items(), ("rf-init", self.init), ("ringfence", self.cat.pid)]}
         for name, path in names.items():
             self.assertEqual(path, os.path.join(BIN, name))
-        self.assertEqual(len(set(names.values())), 5)
+        self.assertEqual(len(set(names.values())), 8)
 
     def test_every_program_is_static(self):
-        for name in ("ringfence", "rf-supervisor", "rf-init", "rf-arbiter", "rf-ledger"):
+        for name in ("ringfence", "rf-supervisor", "rf-init", *PROGRAMS):
             r = subprocess.run(["readelf", "-ld", os.path.join(BIN, name)], capture_output=True, text=True)
             if "Shared library: [libasan" in r.stdout or "libclang_rt" in r.stdout:
                 self.skipTest("a sanitizer's build is not static")
@@ -102,7 +110,7 @@ class Programs:
         self.assertEqual(filters["command"], filters["supervisor"] + 1)
         self.assertEqual(filters["init"], filters["supervisor"] + 1)
 
-    def test_arbiter_and_ledger_have_no_capabilities(self):
+    def test_none_but_the_supervisor_has_capabilities(self):
         for name, pid in self.deciders():
             have = caps(pid)
             for which in ("Inh", "Prm", "Eff", "Amb"):
@@ -110,7 +118,7 @@ class Programs:
             if self.mode == "root":
                 self.assertEqual(have["Bnd"], 0, name)
 
-    def test_arbiter_and_ledger_have_uids_of_their_own(self):
+    def test_each_has_a_uid_of_its_own(self):
         if self.mode != "root":
             for name, pid in self.deciders():
                 self.assertEqual(set(ids(pid)), {self.ring.uid}, name)
@@ -123,9 +131,9 @@ class Programs:
             self.assertGreaterEqual(min(uids), 0x70000000, name)
             self.assertEqual(status_of(pid)["Groups"].strip(), "", name)
             seen |= uids
-        self.assertEqual(len(seen), 2)
+        self.assertEqual(len(seen), len(PROGRAMS))
 
-    def test_arbiter_ledger_and_init_are_not_dumpable(self):
+    def test_none_is_dumpable(self):
         for name, pid in [*self.deciders(), ("rf-init", self.init)]:
             owner = os.stat(f"/proc/{pid}/mem").st_uid
             # A process that is not dumpable belongs, in /proc, to the root of its memory's user namespace;
@@ -134,7 +142,7 @@ class Programs:
         # The control: the command is an ordinary process.
         self.assertEqual(os.stat(f"/proc/{self.command}/mem").st_uid, ids(self.command)[0])
 
-    def test_arbiter_and_ledger_see_their_own_directory_only(self):
+    def test_each_sees_its_own_directory_only(self):
         self.need_root()
         for name, pid in self.deciders():
             place = os.path.join(os.path.realpath(self.ring.state), name.removeprefix("rf-"))
@@ -142,7 +150,7 @@ class Programs:
             root = os.readlink(f"/proc/{pid}/root")
             self.assertEqual(root, place if self.mode == "root" else "/", name)
 
-    def test_arbiter_and_ledger_hold_no_descriptor_outside_their_directory(self):
+    def test_none_holds_a_descriptor_outside_its_directory(self):
         self.need_root()
         for name, pid in self.deciders():
             place = os.path.join(os.path.realpath(self.ring.state), name.removeprefix("rf-"))
@@ -159,7 +167,7 @@ class Programs:
         pid = self.pid["rf-supervisor"]
         for fd, target in descriptors(pid).items():
             fine = target.startswith(("socket:", "anon_inode:", "pipe:", "/sys/fs/cgroup", state, "/memfd:filter",
-                                      "/proc")) or target in ("/dev/null", os.path.join(BIN, "rf-init"))
+                                      "/proc")) or target in ("/dev/null", self.policy, os.path.join(BIN, "rf-init"))
             if target == "/":  # a sandbox's /proc or scratch; the host's own root would be another file system
                 fine = os.stat(f"/proc/{pid}/fd/{fd}").st_dev != os.stat("/").st_dev
             self.assertTrue(fine, f"rf-supervisor holds {fd} → {target}")

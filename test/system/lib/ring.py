@@ -17,6 +17,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
 BIN = os.path.abspath(os.environ.get("RINGFENCE_BIN", os.path.join(ROOT, "build", "bin")))
 ATTACK = os.path.join(os.path.dirname(HERE), "attacks", "attack.py")
 TIMEOUT = 60
+NETWORK_PROGRAMS = ("rf-gateway", "rf-dialer", "rf-vault")  # they run once a policy has a network
+PROGRAMS = ("rf-arbiter", "rf-ledger", *NETWORK_PROGRAMS)
 USER = 4001
 AS_ROOT = os.geteuid() == 0
 
@@ -154,7 +156,7 @@ class Ringfence:
         return path
 
     def programs(self):
-        """{"rf-supervisor": pid, "rf-arbiter": pid, "rf-ledger": pid} of this state directory, those that live."""
+        """{"rf-supervisor": pid, "rf-arbiter": pid, …} of this state directory, those that live."""
         found = {}
         for pid in pids():
             line = file_text(f"/proc/{pid}/cmdline").split("\0")
@@ -163,7 +165,7 @@ class Ringfence:
                 self.supervisors.add(pid)
                 for child in children_of(pid):
                     name = file_text(f"/proc/{child}/comm").strip()
-                    if name in ("rf-arbiter", "rf-ledger") and alive(child):
+                    if name in PROGRAMS and alive(child):
                         found[name] = child
         return found
 
