@@ -1,7 +1,8 @@
 /* Gateways, the dialer and the vault: siblings that the supervisor joins to us when it starts them.
  *
- * The dialer is told the key that our tickets are signed with, a new one in each life of ours and of its: a
- * ticket of an earlier arbiter opens nothing, and one that was used opens nothing at the next dialer. The vault answers grants. None of them can ask for anything else. */
+ * The dialer is told the key that our tickets are signed with, a new one in each life of ours and of its: a ticket
+ * of an earlier arbiter opens nothing, and one that was used opens nothing at the next dialer. The vault answers
+ * grants. None of them can ask for anything else. */
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>

@@ -293,9 +293,15 @@ class Tickets(NetCase):
         self.assertEqual(t, {"id": v["action_id"], "action_id": v["action_id"], "sandbox": s, "gateway": 1,
                              "host": "www.example.com", "port": 443, "connections": 2})
         self.assertNotIn("grant", v)
-        # Whoever joins later gets the same key, so that what was signed stays good.
-        again = self.join(a, "dialer")
-        self.assertEqual(bytes.fromhex(again.expect(TICKET_KEY)["key"]), key)
+
+    def test_a_dialer_that_starts_anew_gets_another_key(self):
+        # It does not know which tickets were used: those must open nothing any more.
+        a, g, s = self.started()
+        keys = [bytes.fromhex(self.join(a, "dialer").expect(TICKET_KEY)["key"]) for _ in range(2)]
+        self.assertNotEqual(keys[0], keys[1])
+        v = g.verdict(s, http())
+        text = json.dumps(v["ticket"], sort_keys=True, separators=(",", ":")).encode()
+        self.assertEqual(v["mac"], hmac.new(keys[1], text, hashlib.sha256).hexdigest())
 
     def test_ports_and_pinned_addresses_come_from_request_and_rule(self):
         a, g, s = self.started()
@@ -445,6 +451,39 @@ class Grants(NetCase):
         self.assertEqual(v["state"], "performing")
         self.assertEqual(vault.grants[0]["grant"], v["grant"])
 
+    def test_a_refusal_after_approval_ends_the_review(self):
+        a, g, s = self.started()
+        vault = FakeVault(self.join(a, "vault"))
+        vault.refuse = "credential_unknown"
+        serial = g.ask(s, http("DELETE", "api.example.net", "/v1/x"))
+        held = g.expect(NET_VERDICT, serial)
+        bob = a.person(BOB)
+        bob.call(REVIEW_APPROVE, {"review_id": held["review_id"]}, REVIEWS)
+        v = g.expect(NET_VERDICT, serial)
+        self.assertEqual((v["state"], v["comment"]), ("denied", "no: credential_unknown"))
+        shown = bob.call(REVIEW_SHOW, {"review_id": held["review_id"]}, REVIEWS)["reviews"][0]
+        self.assertEqual((shown["state"], shown["comment"]), ("denied", "no: credential_unknown"))
+        with sqlite3.connect(os.path.join(a.state, "store.db")) as db:
+            self.assertEqual(db.execute("SELECT count(*) FROM actions WHERE state IN (?, ?, ?)",
+                                        ("approved", "claimed", "performing")).fetchone(), (0,))
+
+    def test_a_policy_that_changes_while_the_vault_is_asked_decides_again(self):
+        a, g, s = self.started()
+        vault = FakeVault(self.join(a, "vault"))
+        vault.silent = True
+        serial = g.ask(s, http("GET", "api.example.net"))
+        vault.wait_for(lambda x: len(x.grants) == 1)
+        self.activate(a, rules().replace("credential: api-key, addresses: [10.0.0.0/8]", "credential: other-key"))
+        first = vault.grants[0]["grant"]
+        vault.answer()
+        vault.wait_for(lambda x: x.revoked == [{"grant": first}] and len(x.grants) == 2)
+        self.assertEqual(vault.grants[1]["credential"], "other-key")
+        vault.answer()
+        v = g.expect(NET_VERDICT, serial)
+        self.assertEqual((v["state"], v["credential"], v["grant"]),
+                         ("performing", "other-key", vault.grants[1]["grant"]))
+        self.assertNotIn("addresses", v["ticket"])
+
     def test_a_kill_takes_grants_back_at_once(self):
         a, g, s = self.started()
         vault = FakeVault(self.join(a, "vault"))
@@ -537,6 +576,19 @@ class Reviews(NetCase):
         shown = a.person(BOB).call(REVIEW_LIST, {}, REVIEWS)["reviews"][0]
         self.assertEqual(shown["command"], "push to git.example.com/acme/app: main")
         self.assertEqual(shown["target"], "git.example.com/acme/app")
+        self.assertNotIn("details", shown)
+        shown = a.person(BOB).call(REVIEW_SHOW, {"review_id": v["review_id"]}, REVIEWS)["reviews"][0]
+        self.assertEqual(shown["details"], ["refs/heads/main", "  ? → ?"])
+
+    def test_what_an_agent_chose_is_shown_escaped(self):
+        a, g, s = self.started()
+        _, v = self.held(g, s, http("PUT", path="/held/\u202e", query="\x1b[2J", headers={"x-a": "\x1b[31m"}))
+        shown = a.person(BOB).call(REVIEW_SHOW, {"review_id": v["review_id"]}, REVIEWS)["reviews"][0]
+        text = json.dumps(shown, ensure_ascii=False)
+        self.assertNotIn("\x1b", text)
+        self.assertNotIn("\\u001b", text)
+        self.assertNotIn("\u202e", text)
+        self.assertIn("header x-a: ", shown["details"][0])
 
 
 class Ends(NetCase):
@@ -670,11 +722,11 @@ class Records(NetCase):
         for i in range(200):
             g.send(NET_NOTE, {"sandbox": s, "event": "name-denied", "data": {"name": "n%d.example" % i}}, serial=0)
         g.reach(s, "example.com")
+        a.supervisor.send(NET_CLOSE, {"sandbox": s}, serial=0)
+        self.assertEqual(a.ledger.wait_for("notes-suppressed")["data"], {"sandbox": s, "count": 150})
         notes = [r for r in a.ledger.records if r["event"] == "name-denied"]
         self.assertEqual(len(notes), 50)
         self.assertEqual(notes[0]["data"], {"name": "n0.example", "sandbox": s})
-        a.supervisor.send(NET_CLOSE, {"sandbox": s}, serial=0)
-        self.assertEqual(a.ledger.wait_for("notes-suppressed")["data"], {"sandbox": s, "count": 150})
 
     def test_a_note_is_small_and_of_a_known_kind(self):
         a, g, s = self.started()
