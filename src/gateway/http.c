@@ -505,6 +505,9 @@ on_down(struct stream *stream, enum stream_event event, void *data)
 		http->timer = timer_cancel(http->timer);
 		if (http_clock(http, COLLECT_MS))
 			collect(http);
+	} else if (http->state == HTTP_DRAIN) {
+		if (http_clock(http, COLLECT_MS))
+			http_drain(http);
 	} else if (http->state == HTTP_EXCHANGE)
 		http_pump_request(http);
 }

@@ -3,7 +3,7 @@
  * http_response.c (back), http_refuse.c (our own answers).
  *
  *     HEAD ─whole head→ WHERE ─(proxy: reach)→ COLLECT ─body that must be seen first→ ASKED ─GO→ OPENING
- *       ↑                                                                               └NO→ refused
+ *       ↑                                                                               └NO→ refused (a push: DRAIN, then)
  *       └──── settled, and both sides go on ──── EXCHANGE ←─connected, request written ─────────┘ */
 #pragma once
 
@@ -20,7 +20,15 @@
 #define PUSH_MAX (64 * 1024 * 1024) /* of a push that must be read before it is decided */
 #define RESPONSE_HASH_MAX (1024 * 1024) /* larger ones are not hashed for the record */
 
-enum http_state { HTTP_HEAD, HTTP_WHERE, HTTP_COLLECT, HTTP_ASKED, HTTP_OPENING, HTTP_EXCHANGE };
+enum http_state {
+	HTTP_HEAD,
+	HTTP_WHERE,
+	HTTP_COLLECT,
+	HTTP_ASKED,
+	HTTP_OPENING,
+	HTTP_EXCHANGE,
+	HTTP_DRAIN
+};
 
 /* A message's body as it is read. */
 struct body {
@@ -52,6 +60,7 @@ struct http {
 	enum git_request git;
 	char repository[1025];
 	struct git_push *push; /* owned */
+	char denial[400];      /* in DRAIN: why it was denied */
 	bool continued;        /* 100 was sent */
 	bool websocket;        /* asks for that protocol, which nobody reads after 101 */
 
@@ -124,6 +133,8 @@ struct http_refusal {
 	const char *event;                  /* for the ledger; NULL: it has the action already */
 };
 void http_deny(struct http *http, const struct http_refusal *refusal);
+/* Drops more of a denied push, and answers when it is all there: git reads an answer only after it has sent all. */
+void http_drain(struct http *http);
 /* The same without an exchange: C's stream gets the answer, and is closed gently. C's http must be gone. */
 void http_deny_connection(
     struct connection *c, const struct http_refusal *refusal, const char *what);

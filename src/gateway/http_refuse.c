@@ -8,6 +8,8 @@
 
 #define LINGER_MS 2000
 #define LINGER_BYTES (1024 * 1024)
+#define DRAIN_MS 60000               /* between two runs of a denied push's body */
+#define DRAIN_MAX (INT64_C(1) << 30) /* bytes of one */
 
 static const char *
 status_text(int status)
@@ -118,13 +120,13 @@ http_deny_connection(struct connection *c, const struct http_refusal *refusal, c
 
 /* git shows its user what the server said about each ref: a denied push is an answer, not an error. */
 static int
-write_push_denial(struct http *http, const struct http_refusal *refusal)
+write_push_denial(struct http *http, const char *reason)
 {
 	_cleanup_buf_ struct buf body, all;
 	char why[400];
 	buf_init(&body, 256 * 1024);
 	buf_init(&all, 300 * 1024);
-	(void)snprintf(why, sizeof(why), "ringfence: %s", refusal->reason);
+	(void)snprintf(why, sizeof(why), "ringfence: %s", reason);
 	int r = git_push_denial(http->push, why, &body);
 	if (r < 0)
 		return r;
@@ -136,24 +138,61 @@ write_push_denial(struct http *http, const struct http_refusal *refusal)
 	return buf_failed(&all) ? -ENOMEM : stream_write(http->c->down, all.data, all.len);
 }
 
-void
-http_deny(struct http *http, const struct http_refusal *refusal)
+static void
+finish(struct http *http, int r)
 {
 	struct connection *c = http->c;
-	char what[600], id[UUID_TEXT] = "";
-	http_what(http, what, sizeof(what));
-	if (http->ask != NULL)
-		(void)snprintf(id, sizeof(id), "%s", ask_action_id(http->ask));
-	guest_denied(c->guest, refusal->event, what, refusal->reason, refusal->needed);
-	http_settle(http, refusal->reason);
-	int r;
-	if (refusal->status == 403 && http->push != NULL && git_push_has_updates(http->push))
-		r = write_push_denial(http, refusal);
-	else
-		r = write_answer(c->down, refusal, id);
 	http_free(TAKE_PTR(c->http));
 	if (r < 0)
 		connection_free(c);
 	else
 		http_linger(c);
+}
+
+void
+http_drain(struct http *http)
+{
+	struct stream *down = http->c->down;
+	while (!http->request.done) {
+		size_t len, used;
+		struct http_text content;
+		const uint8_t *bytes = stream_peek(down, &len);
+		if (len == 0 && !stream_ended(down))
+			return;
+		if (body_read(&http->request, bytes, len, stream_ended(down), &used, &content) <
+			0 ||
+		    http->request.bytes > DRAIN_MAX) {
+			connection_free(http->c);
+			return;
+		}
+		stream_consume(down, used);
+		if (used == 0 && !http->request.done)
+			return;
+	}
+	finish(http, write_push_denial(http, http->denial));
+}
+
+static void
+deny_push(struct http *http, const char *reason)
+{
+	(void)snprintf(http->denial, sizeof(http->denial), "%s", reason);
+	http_drop_collected(http);
+	http_set_state(http, HTTP_DRAIN);
+	if (http_clock(http, DRAIN_MS))
+		http_drain(http);
+}
+
+void
+http_deny(struct http *http, const struct http_refusal *refusal)
+{
+	char what[600], id[UUID_TEXT] = "";
+	http_what(http, what, sizeof(what));
+	if (http->ask != NULL)
+		(void)snprintf(id, sizeof(id), "%s", ask_action_id(http->ask));
+	guest_denied(http->c->guest, refusal->event, what, refusal->reason, refusal->needed);
+	http_settle(http, refusal->reason);
+	if (refusal->status == 403 && http->push != NULL && git_push_has_updates(http->push))
+		deny_push(http, refusal->reason);
+	else
+		finish(http, write_answer(http->c->down, refusal, id));
 }
