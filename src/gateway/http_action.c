@@ -92,13 +92,14 @@ http_request_json(const struct http *http, struct json *request)
 	    : http->head.body == HTTP_BODY_LENGTH            ? http->head.length
 							     : 0;
 	(void)json_set_int(request, "body_bytes", bytes);
-	if (http->websocket)
-		(void)json_set_str(request, "upgrade", "websocket");
 	if (http->hashed) {
 		hex_encode(http->request_hash, SHA256_BYTES, hash);
 		(void)json_set_str(request, "body_sha256", hash);
 	}
-	return set_headers(request, &http->head);
+	int r = set_headers(request, &http->head);
+	if (r == 0 && http->websocket) /* the one header of the connection that rules speak of */
+		r = json_set_str(json_get(request, "headers"), "upgrade", "websocket");
+	return r;
 }
 
 /* Finding out what refs there are is reading them, also when a push is to follow. */

@@ -310,7 +310,7 @@ class WebSockets(Case):
             s.sendall(b"frames")
             self.assertEqual(s.recv(100), b"FRAMES")
         self.assertIn(b"Upgrade: websocket", heads[0])
-        self.assertEqual(self.g.proposals[0]["request"]["upgrade"], "websocket")
+        self.assertEqual(self.g.proposals[0]["request"]["headers"]["upgrade"], "websocket")
         self.assertEqual(self.g.wait_settled()[0]["state"], "succeeded")
 
     def test_what_was_not_does_not(self):
@@ -369,6 +369,20 @@ class Lost(Case):
             self.g.arbiter.sock.shutdown(socket.SHUT_RDWR)
             self.assertEqual(self.ask(s)[0].status, 503)
         self.assertEqual(u.count, 1)
+        # It ends, so that its supervisor starts one that the arbiter knows.
+        self.assertEqual(self.g.process.wait(20), 0)
+
+    def test_what_passes_ends_with_the_arbiter(self):
+        self.upstream(lambda c: [c.sendall(d) for d in iter(lambda: c.recv(100), b"")], raw=True)
+        s = self.connect()
+        s.sendall(b"x")
+        self.assertEqual(s.recv(1), b"x")
+        self.g.arbiter.sock.shutdown(socket.SHUT_RDWR)
+        s.settimeout(20)
+        try:
+            self.assertEqual(s.recv(1), b"")
+        except ConnectionResetError:
+            pass
 
     def test_without_the_dialer_nothing_is_reached(self):
         self.upstream(fixed(b"x"))
