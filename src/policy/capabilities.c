@@ -91,6 +91,7 @@ say_permits(struct buf *out, const struct rule *r)
 		say_list(out, "hosts", &r->hosts, "any");
 		say_ports(out, &r->ports, r->effect == VERDICT_DENY ? "any" : "443 (80 for http)");
 		say_list(out, "paths", &r->paths, "any");
+		say_list(out, "upgrades", &r->upgrades, NULL);
 		break;
 	case ACTION_NET:
 		say_list(out, "hosts", &r->hosts, "any");
@@ -233,6 +234,10 @@ note_rule(const struct policy *policy, const struct rule *r, struct json *notes)
 			note(notes,
 			    "the query string is not bounded, nor the bytes of a body within its "
 			    "size and type");
+		if (r->effect != VERDICT_DENY && r->upgrades.n > 0)
+			note(notes,
+			    "what follows the change of protocol is not read: anything can be said "
+			    "in it, both ways");
 		note_credential(r, "method and path", notes);
 		break;
 	case ACTION_GIT:

@@ -73,9 +73,6 @@ headers_permitted(const struct rule *rule, const struct json *request)
 		if (rule->credential != NULL && !listed &&
 		    list_has(&speaking, name, glob_match_fold))
 			return false;
-		/* What follows a change of protocol is not read: only a rule that says so. */
-		if (!listed && text_equal_fold(name, "upgrade"))
-			return false;
 		if (rule->headers.mode == LIST_ABSENT || rule->headers.mode == LIST_ANY || listed)
 			continue;
 		if (!list_has(&usual, name, glob_match_fold))
@@ -111,6 +108,16 @@ body_permitted(const struct rule *rule, const struct json *request)
 	    list_has(&rule->content_types, media_type(value, type, sizeof(type)), glob_match_fold);
 }
 
+/* What follows a change of protocol is not read: only a rule that says so permits it. */
+static bool
+upgrade_permitted(const struct rule *rule, const struct json *request)
+{
+	const struct json *upgrade = json_get(request, "upgrade");
+	return upgrade == NULL || json_type(upgrade) == JSON_NULL ||
+	    (json_type(upgrade) == JSON_STRING &&
+		list_has(&rule->upgrades, json_str(upgrade, ""), text_same));
+}
+
 bool
 http_permits(const struct rule *rule, const struct subject *s)
 {
@@ -124,7 +131,8 @@ http_permits(const struct rule *rule, const struct subject *s)
 	if (rule->paths.mode == LIST_ITEMS &&
 	    (!url_path_is_plain(path) || !list_has(&rule->paths, path, path_match)))
 		return false;
-	return headers_permitted(rule, s->request) && body_permitted(rule, s->request);
+	return upgrade_permitted(rule, s->request) && headers_permitted(rule, s->request) &&
+	    body_permitted(rule, s->request);
 }
 
 bool
@@ -137,6 +145,10 @@ http_touches(const struct rule *rule, const struct subject *s)
 	    !list_touches(
 		&rule->methods, json_get_str(s->request, "method", NULL), text_equal_fold) ||
 	    !path_touched(&rule->paths, path, path != NULL && url_path_is_plain(path)))
+		return false;
+	const char *upgrade = json_get_str(s->request, "upgrade", NULL);
+	if (rule->upgrades.mode == LIST_ITEMS &&
+	    (upgrade == NULL || !list_has(&rule->upgrades, upgrade, text_equal_fold)))
 		return false;
 	if (rule->headers.mode == LIST_ITEMS) {
 		const struct json *headers = json_get(s->request, "headers");

@@ -49,7 +49,7 @@ struct rule {
 	struct list hosts, addresses;
 	struct ports ports;
 	/* http */
-	struct list schemes, methods, paths, headers, content_types;
+	struct list schemes, methods, paths, headers, content_types, upgrades;
 	/* sql */
 	struct list databases, statements, tables, columns, functions;
 	int64_t where;

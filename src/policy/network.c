@@ -71,7 +71,8 @@ static bool
 denies_whole_host(const struct rule *rule)
 {
 	const struct list *narrow[] = {&rule->schemes, &rule->methods, &rule->paths, &rule->headers,
-	    &rule->content_types, &rule->repositories, &rule->operations, &rule->branches};
+	    &rule->content_types, &rule->upgrades, &rule->repositories, &rule->operations,
+	    &rule->branches};
 	for (size_t i = 0; i < ARRAY_LEN(narrow); i++)
 		if (narrow[i]->mode == LIST_ITEMS)
 			return false;

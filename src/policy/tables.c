@@ -23,6 +23,7 @@ const char *const kind_names[] = {"exec", "net", "http", "sql", "tool", "model",
 static const char *const effect_names[] = {"read", "write", "privileged", NULL};
 static const char *const where_names[] = {"required", "missing", NULL};
 static const char *const scheme_names[] = {"https", "http", NULL};
+static const char *const upgrade_names[] = {"websocket", NULL};
 static const char *const day_names[] = {"mon", "tue", "wed", "thu", "fri", "sat", "sun", NULL};
 static const char *const statement_names[] = {"select", "insert", "update", "delete", "merge", "copy",
     "call", "do", "create", "alter", "drop", "truncate", "grant", "revoke", "begin", "commit",
@@ -136,6 +137,8 @@ static const struct field http_fields[] = {
 	 .doc = "request headers that the agent may send beyond the usual ones"},
 	{"content_types", FIELD_LIST, FIELD_OR_ANY, AT(rule, content_types), .check = check_content_type,
 	 .doc = "types of a request body: application/json, text/*"},
+	{"upgrades", FIELD_LIST, 0, AT(rule, upgrades), .names = upgrade_names,
+	 .doc = "protocols that a connection may change to; what follows is not read"},
 	CREDENTIAL, LIMITS_FIELD(http_limits_shape), {NULL}};
 
 static const struct field delete_as_fields[] = {

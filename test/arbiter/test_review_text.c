@@ -28,6 +28,9 @@ a_command_says_what_is_done_and_to_what(void **state)
 		"x\",\"query\":\"a=1\",\"body_bytes\":12,\"body_sha256\":"
 		"\"0123456789abcdef\",\"headers\":{\"content-type\":\"application/json\"}}",
 		"POST https://a.example/x?a=1 (12 bytes application/json, sha256 0123456789ab…)"},
+	    {"http", "https://a.example",
+		"{\"method\":\"GET\",\"path\":\"/x\",\"upgrade\":\"websocket\"}",
+		"GET https://a.example/x and change to websocket, which is not read"},
 	    {"git", "g.example/a/b", "{\"operation\":\"fetch\"}", "fetch g.example/a/b"},
 	    {"git", "g.example/a/b",
 		"{\"operation\":\"push\",\"refs\":[{\"name\":\"refs/heads/agent/x\",\"new\":"

@@ -206,16 +206,18 @@ a_change_of_protocol_needs_a_rule_that_says_so(void **state)
 {
 	struct policy *policy = load_rules(
 	    "  - {name: a, allow: http, hosts: [any.example], methods: any, headers: any}\n"
-	    "  - {name: b, allow: http, hosts: [absent.example], methods: any}\n"
-	    "  - {name: c, allow: http, hosts: [ws.example], methods: any, headers: [upgrade, "
-	    "sec-websocket-*]}\n");
-#define UPGRADE                                                                               \
-	",\"headers\":{\"connection\":\"Upgrade\",\"upgrade\":\"websocket\",\"sec-websocket-" \
-	"key\":\"x\"}"
+	    "  - {name: c, allow: http, hosts: [ws.example, no.example], methods: any, upgrades: "
+	    "[websocket]}\n"
+	    "  - {name: d, deny: http, hosts: [no.example], upgrades: [websocket]}\n");
+#define UPGRADE ",\"upgrade\":\"websocket\",\"headers\":{\"sec-websocket-key\":\"x\"}"
 	assert_verdict(decide(policy, HTTP("GET", "any.example", UPGRADE)), "deny");
-	assert_verdict(decide(policy, HTTP("GET", "absent.example", UPGRADE)), "deny");
 	assert_verdict(decide(policy, HTTP("GET", "ws.example", UPGRADE)), "allow");
-	assert_verdict(decide(policy, HTTP("GET", "absent.example", "")), "allow");
+	assert_verdict(decide(policy, HTTP("GET", "ws.example", ",\"upgrade\":\"other\"")), "deny");
+	assert_verdict(decide(policy, HTTP("GET", "ws.example", ",\"upgrade\":1")), "deny");
+	assert_verdict(decide(policy, HTTP("GET", "ws.example", "")), "allow");
+	assert_verdict(decide(policy, HTTP("GET", "no.example", UPGRADE)), "deny");
+	assert_verdict(decide(policy, HTTP("GET", "no.example", "")), "allow");
+	assert_reach(policy, "no.example", 443, "i");
 	policy_free(policy);
 }
 

@@ -23,6 +23,7 @@ review: {approvals: [operator], timeout: %(timeout)s}
 rules:
   - {name: read, allow: http, hosts: [example.com, "**.example.com"], methods: [GET, HEAD], schemes: [https, http],
      limits: {response: 1MiB, time: 5s}}
+  - {name: ws, allow: http, hosts: [example.com], methods: [GET], paths: [/ws], upgrades: [websocket]}
   - {name: post, allow: http, hosts: [example.com], methods: [POST], paths: [/in/**], limits: {body: 1KiB}}
   - {name: held, review: http, hosts: [example.com], methods: [POST, PUT], paths: [/held/**]}
   - {name: api, allow: http, hosts: [api.example.net], methods: [GET], credential: api-key, addresses: [10.0.0.0/8]}
@@ -693,7 +694,7 @@ class Records(NetCase):
 
     def test_what_leaves_the_sandbox_is_durable_before_it_and_reads_need_not_be(self):
         a, g, s = self.started()
-        websocket = http(headers={"upgrade": "websocket"})
+        websocket = http(path="/ws", upgrade="websocket")
         for action, durable in ((http(), False), (http("HEAD"), False), (http("POST", path="/in/x"), True),
                                 (net(), True), (git("fetch"), False), (git("push", "acme/app", "agent/x"), True)):
             v = g.verdict(s, action)
