@@ -16,6 +16,7 @@
 #define DIALER (1U << PEER_DIALER)
 #define VAULT (1U << PEER_VAULT)
 #define SMALL (16 * 1024)
+#define ORPHAN_MS 1000
 
 static int on_join(struct conn *conn, struct msg *m);
 static int on_error(struct conn *conn, struct msg *m);
@@ -55,7 +56,18 @@ on_supervisor_closed(struct conn *conn)
 	loop_stop(gateway->loop, 0);
 }
 
-/* Without the arbiter nothing is decided: what waits for it is refused. */
+static void
+on_orphaned(struct timer *timer, void *data)
+{
+	struct gateway *gateway = data;
+	gateway->orphaned = NULL;
+	log_event(LOG_ERROR, "arbiter-lost", "reason", "nobody decides any more", NULL);
+	loop_stop(gateway->loop, 1);
+}
+
+/* Without the arbiter nothing is decided: what waits for it is refused. Nor would what passes hear that it was killed
+ * or that the policy changed; and if it was the arbiter that ended the conversation, it will not have this gateway
+ * again. So, unless another one joins at once, we end, and the supervisor starts a gateway anew. */
 static void
 on_arbiter_closed(struct conn *conn)
 {
@@ -63,6 +75,9 @@ on_arbiter_closed(struct conn *conn)
 	if (gateway->arbiter != conn)
 		return;
 	gateway->arbiter = NULL;
+	if (gateway->orphaned == NULL &&
+	    loop_timer(gateway->loop, ORPHAN_MS, on_orphaned, gateway, &gateway->orphaned) < 0)
+		loop_stop(gateway->loop, 1);
 	reach_all_lost(gateway);
 	ask_all_lost(gateway);
 }
@@ -114,6 +129,8 @@ on_join(struct conn *conn, struct msg *m)
 			continue;
 		struct conn **place = place_of(gateway, siblings[i].peer);
 		conn_close(*place); /* its end is not this one's: on_closed compares */
+		if (siblings[i].peer == PEER_ARBITER)
+			gateway->orphaned = timer_cancel(gateway->orphaned);
 		return conn_new(gateway->loop, fd, siblings[i].peer, routes, siblings[i].on_closed,
 		    gateway, place);
 	}

@@ -39,6 +39,7 @@ struct secret; /* a credential that a guest's action was granted (secrets.c) */
 struct gateway {
 	struct loop *loop;
 	struct conn *supervisor, *arbiter, *dialer, *vault; /* NULL while there is none */
+	struct timer *orphaned;                             /* until we end without an arbiter */
 	struct tls_trust *trust;                            /* owned */
 	struct buf bundle; /* the authorities behind it, as text: sandboxes get it, too */
 	struct guest *guests;

@@ -373,7 +373,7 @@ class Lost(Case):
         self.assertEqual(self.g.process.wait(20), 0)
 
     def test_what_passes_ends_with_the_arbiter(self):
-        self.upstream(lambda c: [c.sendall(d) for d in iter(lambda: c.recv(100), b"")], raw=True)
+        self.upstream(lambda c: [c.sendall(d) for d in iter(lambda: c.recv(100), b"")], cert=None, raw=True)
         s = self.connect()
         s.sendall(b"x")
         self.assertEqual(s.recv(1), b"x")
