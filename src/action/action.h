@@ -15,8 +15,8 @@
  *   exec   {"program","resolved","argv":[],"cwd","env":[names]}
  *   net    {"host","port","protocol":"tcp"}
  *   http   {"scheme","host","port","method","path","query","headers":{},"body_bytes",
- *          "body_sha256"?,"upgrade"?:"websocket"}  headers: names in lower case; body_bytes -1: not known
- *          before (chunked); upgrade: what follows the answer is not HTTP, and not read
+ *          "body_sha256"?}  headers: names in lower case; with "upgrade" what follows the answer is not
+ *          HTTP, and not read; body_bytes -1: not known before (chunked)
  *   sql    {"database","text","statements":[{"verb","tables":[],"columns":[],"functions":[],"where":bool}]}
  *   tool   {"tool","arguments":{}}
  *   model  {"provider","model","tokens"}

@@ -44,7 +44,6 @@ struct place {
 
 static const char *const protocols[] = {"tcp", NULL};
 static const char *const schemes[] = {"http", "https", NULL};
-static const char *const upgrades[] = {"websocket", NULL};
 static const char *const git_operations[] = {"fetch", "push", NULL};
 static const char *const file_operations[] = {"read", "write", "delete", "commit", NULL};
 static const char *const effects[] = {"read", "write", "privileged", NULL};
@@ -75,7 +74,6 @@ static const struct field http_fields[] = {
     {.name = "headers", .type = FIELD_TEXT_MAP, .max = 128},
     {.name = "body_bytes", .type = FIELD_INT, .min = -1, .max = JSON_INT_MAX},
     {.name = "body_sha256", .type = FIELD_TEXT, .min = 64, .max = 64},
-    {.name = "upgrade", .type = FIELD_CHOICE, .choices = upgrades},
     {0},
 };
 

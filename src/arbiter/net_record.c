@@ -100,7 +100,7 @@ effect_of(enum action_kind kind, const struct json *request)
 		return strcmp(json_get_str(request, "operation", ""), "fetch") == 0 ? "read"
 										    : "write";
 	/* A connection can carry anything, and so can what follows a change of protocol. */
-	if (kind == ACTION_NET || json_get(request, "upgrade") != NULL)
+	if (kind == ACTION_NET || json_get(json_get(request, "headers"), "upgrade") != NULL)
 		return "write";
 	for (size_t i = 0; i < ARRAY_LEN(safe); i++)
 		if (strcmp(json_get_str(request, "method", ""), safe[i]) == 0)

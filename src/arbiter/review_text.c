@@ -34,9 +34,9 @@ add_http(const char *target, const struct json *request, struct buf *out)
 	int64_t bytes = json_get_int(request, "body_bytes", 0);
 	(void)buf_addf(out, "%s %s%s%s%s", json_get_str(request, "method", "?"), target,
 	    json_get_str(request, "path", "?"), query[0] != '\0' ? "?" : "", query);
-	if (json_get(request, "upgrade") != NULL)
-		(void)buf_addf(out, " and change to %s, which is not read",
-		    json_get_str(request, "upgrade", "?"));
+	const char *upgrade = json_get_str(json_get(request, "headers"), "upgrade", NULL);
+	if (upgrade != NULL)
+		(void)buf_addf(out, " and change to %s, which is not read", upgrade);
 	if (bytes == 0)
 		return;
 	const char *type = json_get_str(json_get(request, "headers"), "content-type", "");

@@ -60,11 +60,15 @@ static const char *const usual_headers[] = {"accept", "accept-*", "host", "user-
 static const char *const credential_headers[] = {
     "authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token"};
 
+/* What belongs to a change of protocol, where a rule permits one. */
+static const char *const upgrade_headers[] = {"upgrade", "sec-websocket-*"};
+
 static bool
 headers_permitted(const struct rule *rule, const struct json *request)
 {
 	static const struct list usual = CONST_LIST(usual_headers);
 	static const struct list speaking = CONST_LIST(credential_headers);
+	static const struct list upgrading = CONST_LIST(upgrade_headers);
 	const struct json *headers = json_get(request, "headers");
 	for (size_t i = 0; i < json_len(headers); i++) {
 		const char *name = json_name_at(headers, i);
@@ -74,6 +78,8 @@ headers_permitted(const struct rule *rule, const struct json *request)
 		    list_has(&speaking, name, glob_match_fold))
 			return false;
 		if (rule->headers.mode == LIST_ABSENT || rule->headers.mode == LIST_ANY || listed)
+			continue;
+		if (rule->upgrades.n > 0 && list_has(&upgrading, name, glob_match_fold))
 			continue;
 		if (!list_has(&usual, name, glob_match_fold))
 			return false;
@@ -108,14 +114,14 @@ body_permitted(const struct rule *rule, const struct json *request)
 	    list_has(&rule->content_types, media_type(value, type, sizeof(type)), glob_match_fold);
 }
 
-/* What follows a change of protocol is not read: only a rule that says so permits it. */
+/* What follows a change of protocol is not read: only a rule that names it permits it. */
 static bool
 upgrade_permitted(const struct rule *rule, const struct json *request)
 {
-	const struct json *upgrade = json_get(request, "upgrade");
-	return upgrade == NULL || json_type(upgrade) == JSON_NULL ||
-	    (json_type(upgrade) == JSON_STRING &&
-		list_has(&rule->upgrades, json_str(upgrade, ""), text_same));
+	const char *upgrade = header(request, "upgrade");
+	return upgrade == NULL || list_has(&rule->upgrades, upgrade, text_equal_fold) ||
+	    (rule->headers.mode == LIST_ITEMS &&
+		list_has(&rule->headers, "upgrade", text_equal_fold));
 }
 
 bool
@@ -146,7 +152,7 @@ http_touches(const struct rule *rule, const struct subject *s)
 		&rule->methods, json_get_str(s->request, "method", NULL), text_equal_fold) ||
 	    !path_touched(&rule->paths, path, path != NULL && url_path_is_plain(path)))
 		return false;
-	const char *upgrade = json_get_str(s->request, "upgrade", NULL);
+	const char *upgrade = header(s->request, "upgrade");
 	if (rule->upgrades.mode == LIST_ITEMS &&
 	    (upgrade == NULL || !list_has(&rule->upgrades, upgrade, text_equal_fold)))
 		return false;

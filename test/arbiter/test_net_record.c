@@ -62,7 +62,7 @@ target_and_effect_are_read_from_the_request(void **state)
 	    {HTTP("get", ""), "https://a.example", "write"},
 	    {HTTP("POST", ""), "https://a.example", "write"},
 	    {HTTP("TRACE", ""), "https://a.example", "write"},
-	    {HTTP("GET", ",\"upgrade\":\"websocket\""), "https://a.example", "write"},
+	    {HTTP("GET", ",\"headers\":{\"upgrade\":\"websocket\"}"), "https://a.example", "write"},
 	    {"{\"kind\":\"http\",\"request\":{\"scheme\":\"http\",\"host\":\"::1\",\"port\":8080,"
 	     "\"method\":\"GET\",\"path\":\"/\"}}",
 		"http://[::1]:8080", "read"},

@@ -29,7 +29,7 @@ a_command_says_what_is_done_and_to_what(void **state)
 		"\"0123456789abcdef\",\"headers\":{\"content-type\":\"application/json\"}}",
 		"POST https://a.example/x?a=1 (12 bytes application/json, sha256 0123456789ab…)"},
 	    {"http", "https://a.example",
-		"{\"method\":\"GET\",\"path\":\"/x\",\"upgrade\":\"websocket\"}",
+		"{\"method\":\"GET\",\"path\":\"/x\",\"headers\":{\"upgrade\":\"websocket\"}}",
 		"GET https://a.example/x and change to websocket, which is not read"},
 	    {"git", "g.example/a/b", "{\"operation\":\"fetch\"}", "fetch g.example/a/b"},
 	    {"git", "g.example/a/b",

@@ -208,12 +208,22 @@ a_change_of_protocol_needs_a_rule_that_says_so(void **state)
 	    "  - {name: a, allow: http, hosts: [any.example], methods: any, headers: any}\n"
 	    "  - {name: c, allow: http, hosts: [ws.example, no.example], methods: any, upgrades: "
 	    "[websocket]}\n"
+	    "  - {name: u, allow: http, hosts: [usual.example], methods: any, headers: none, "
+	    "upgrades: "
+	    "[websocket]}\n"
+	    "  - {name: l, allow: http, hosts: [listed.example], methods: any, headers: [upgrade, "
+	    "sec-websocket-*]}\n"
+	    "  - {name: n, allow: http, hosts: [absent.example], methods: any}\n"
 	    "  - {name: d, deny: http, hosts: [no.example], upgrades: [websocket]}\n");
-#define UPGRADE ",\"upgrade\":\"websocket\",\"headers\":{\"sec-websocket-key\":\"x\"}"
+#define UPGRADE_TO(what) ",\"headers\":{\"upgrade\":\"" what "\",\"sec-websocket-key\":\"x\"}"
+#define UPGRADE UPGRADE_TO("websocket")
 	assert_verdict(decide(policy, HTTP("GET", "any.example", UPGRADE)), "deny");
 	assert_verdict(decide(policy, HTTP("GET", "ws.example", UPGRADE)), "allow");
-	assert_verdict(decide(policy, HTTP("GET", "ws.example", ",\"upgrade\":\"other\"")), "deny");
-	assert_verdict(decide(policy, HTTP("GET", "ws.example", ",\"upgrade\":1")), "deny");
+	assert_verdict(decide(policy, HTTP("GET", "ws.example", UPGRADE_TO("other"))), "deny");
+	assert_verdict(decide(policy, HTTP("GET", "ws.example", UPGRADE_TO("WebSocket"))), "allow");
+	assert_verdict(decide(policy, HTTP("GET", "usual.example", UPGRADE)), "allow");
+	assert_verdict(decide(policy, HTTP("GET", "listed.example", UPGRADE)), "allow");
+	assert_verdict(decide(policy, HTTP("GET", "absent.example", UPGRADE)), "deny");
 	assert_verdict(decide(policy, HTTP("GET", "ws.example", "")), "allow");
 	assert_verdict(decide(policy, HTTP("GET", "no.example", UPGRADE)), "deny");
 	assert_verdict(decide(policy, HTTP("GET", "no.example", "")), "allow");

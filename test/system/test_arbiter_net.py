@@ -694,7 +694,7 @@ class Records(NetCase):
 
     def test_what_leaves_the_sandbox_is_durable_before_it_and_reads_need_not_be(self):
         a, g, s = self.started()
-        websocket = http(path="/ws", upgrade="websocket")
+        websocket = http(path="/ws", headers={"upgrade": "websocket"})
         for action, durable in ((http(), False), (http("HEAD"), False), (http("POST", path="/in/x"), True),
                                 (net(), True), (git("fetch"), False), (git("push", "acme/app", "agent/x"), True)):
             v = g.verdict(s, action)
