@@ -4,13 +4,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <poll.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
+#include "failalloc.h"
 #include "gateway/gateway.h"
 #include "proto/dns.h"
 
@@ -116,7 +117,7 @@ guest_denied(struct guest *guest, const char *event, const char *what, const cha
 static struct gateway gateway;
 static struct guest guest;
 static struct dns_server *udp, *tcp;
-static int port_udp, port_tcp;
+static int port_udp, port_tcp, udp_fd;
 
 static int
 bind_loopback(int type)
@@ -153,6 +154,7 @@ set_up(void **state)
 	guest.names = names_new();
 	int fd = bind_loopback(SOCK_DGRAM);
 	port_udp = port_of(fd);
+	udp_fd = fd;
 	assert_int_equal(dns_server_new(&guest, fd, false, &udp), 0);
 	fd = bind_loopback(SOCK_STREAM);
 	port_tcp = port_of(fd);
@@ -228,6 +230,21 @@ wait_for_questions(unsigned times)
 		assert_int_equal(loop_run(gateway.loop), 0);
 	}
 	assert_int_equal(arbiter.asked, times);
+}
+
+static void
+on_turned(void *data)
+{
+	loop_stop(gateway.loop, 0);
+}
+
+/* One round of the loop; allocates nothing itself. */
+static void
+turn(void)
+{
+	static struct deferred work = {.fn = on_turned};
+	loop_defer(gateway.loop, &work);
+	assert_int_equal(loop_run(gateway.loop), 0);
 }
 
 struct message {
@@ -464,6 +481,41 @@ ipv6_asks_as_well(void **state)
 	assert_int_equal(send(fd, m.bytes, m.len, 0), (ssize_t)m.len);
 	m = receive(fd);
 	assert_int_equal(n_answers(&m), 1);
+	close(fd);
+}
+
+static void
+a_host_without_ipv6_is_served_as_well(void **state)
+{
+	struct sockaddr_in any = {.sin_family = AF_INET};
+	struct dns_server *server;
+	int own = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
+	assert_int_equal(setsockopt(own, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)), 0);
+	assert_int_equal(bind(own, (struct sockaddr *)&any, sizeof(any)), 0);
+	socklen_t len = sizeof(any);
+	assert_int_equal(getsockname(own, (struct sockaddr *)&any, &len), 0);
+	port_udp = ntohs(any.sin_port);
+	assert_int_equal(dns_server_new(&guest, own, false, &server), 0);
+	int fd = connect_to("127.5.3.1", SOCK_DGRAM);
+	struct message m = question(9, "example.com", DNS_A, DNS_IN);
+	assert_int_equal(send(fd, m.bytes, m.len, 0), (ssize_t)m.len);
+	m = receive(fd);
+	assert_int_equal(n_answers(&m), 1);
+	close(fd);
+	dns_server_free(server);
+}
+
+/* Who made the socket forgot to have destinations told: then there is no saying who was asked. */
+static void
+without_destinations_nothing_is_answered(void **state)
+{
+	int off = 0, fd = connect_to("127.0.0.1", SOCK_DGRAM);
+	assert_int_equal(setsockopt(udp_fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &off, sizeof(off)), 0);
+	struct message m = question(1, "example.com", DNS_A, DNS_IN);
+	assert_int_equal(send(fd, m.bytes, m.len, 0), (ssize_t)m.len);
+	for (int i = 0; i < 10; i++)
+		turn();
+	assert_int_equal(arbiter.asked, 0);
 	close(fd);
 }
 
@@ -706,6 +758,53 @@ only_so_many_connections_are_served(void **state)
 		close(fds[i]);
 }
 
+/* ---- without memory ---- */
+
+static void
+a_resolver_without_memory_is_refused(void **state)
+{
+	for (long n = 0;; n++) {
+		struct dns_server *server = NULL;
+		int fd = bind_loopback(n % 2 ? SOCK_STREAM : SOCK_DGRAM);
+		fail_allocation(n / 2);
+		int r = dns_server_new(&guest, fd, n % 2, &server);
+		bool failed = allocation_failed();
+		fail_allocation(-1);
+		assert_int_equal(r, failed ? -ENOMEM : 0);
+		/* Taken, in any case. */
+		dns_server_free(server);
+		assert_int_equal(fcntl(fd, F_GETFD), -1);
+		if (!failed && n % 2)
+			break;
+	}
+}
+
+/* What memory failed for is lost or refused; whoever asks again is served. */
+static void
+questions_without_memory_harm_nobody(void **state)
+{
+	bool failed = true;
+	for (long n = 0; failed; n++) {
+		int fd = connect_to("127.0.0.1", SOCK_DGRAM),
+		    stream = connect_to("127.0.0.1", SOCK_STREAM);
+		char name[32];
+		(void)snprintf(name, sizeof(name), "many-%ld.example", n);
+		struct message m = question(1, name, DNS_A, DNS_IN);
+		assert_int_equal(send(fd, m.bytes, m.len, 0), (ssize_t)m.len);
+		send_framed(stream, &m);
+		fail_allocation(n);
+		for (int i = 0; i < 8; i++)
+			turn();
+		failed = allocation_failed();
+		fail_allocation(-1);
+		close(fd);
+		close(stream);
+		struct message again = ask_udp(name, DNS_AAAA, DNS_IN);
+		assert_int_equal(n_answers(&again), 1);
+		ahead_ns += SECOND_NS;
+	}
+}
+
 #define test_case(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 int
@@ -723,6 +822,8 @@ main(void)
 	    test_case(a_sandbox_has_only_so_many_names),
 	    test_case(an_answer_comes_from_the_address_asked),
 	    test_case(ipv6_asks_as_well),
+	    test_case(a_host_without_ipv6_is_served_as_well),
+	    test_case(without_destinations_nothing_is_answered),
 	    test_case(malformed_messages_are_answered_as_such_and_answers_are_not),
 	    test_case(an_answer_waits_for_the_arbiter),
 	    test_case(a_flood_is_refused_and_noted_once),
@@ -732,6 +833,8 @@ main(void)
 	    test_case(a_connection_that_says_nothing_sensible_is_closed),
 	    test_case(a_connection_that_dawdles_is_closed),
 	    test_case(only_so_many_connections_are_served),
+	    test_case(a_resolver_without_memory_is_refused),
+	    test_case(questions_without_memory_harm_nobody),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "failalloc.h"
 #include "gateway/names.h"
 #include "proto/address.h"
 
@@ -133,6 +134,29 @@ two_sandboxes_begin_elsewhere(void **state)
 	assert_true(same_v4 <= 1); /* one of 130047 each time */
 }
 
+static void
+a_name_that_there_is_no_memory_for_has_no_number(void **state)
+{
+	fail_allocation(0);
+	assert_null(names_new());
+	struct names *names = names_new();
+	for (int i = 0; i < 200; i++) {
+		char name[32];
+		(void)snprintf(name, sizeof(name), "n%d.example", i);
+		for (long n = 0;; n++) {
+			fail_allocation(n);
+			int r = names_add(names, name);
+			bool failed = allocation_failed();
+			fail_allocation(-1);
+			assert_int_equal(r, failed ? -ENOMEM : i);
+			if (!failed)
+				break;
+		}
+		assert_int_equal(names_add(names, "n0.example"), 0);
+	}
+	names_free(names);
+}
+
 int
 main(void)
 {
@@ -142,6 +166,7 @@ main(void)
 	    cmocka_unit_test(no_other_address_has_a_name),
 	    cmocka_unit_test(one_before_the_first_and_one_behind_the_last_have_none),
 	    cmocka_unit_test(two_sandboxes_begin_elsewhere),
+	    cmocka_unit_test(a_name_that_there_is_no_memory_for_has_no_number),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "failalloc.h"
 #include "proto/tls_hello.h"
 
 #define NAME_EXT                   \
@@ -345,6 +346,19 @@ what_is_too_large_is_refused_at_once(void **state)
 	assert_string_equal(hello.refused, "too many extensions");
 }
 
+static void
+a_hello_that_there_is_no_memory_for_is_refused(void **state)
+{
+	struct tls_hello hello;
+	make_message(&message, NAME_EXT, sizeof(NAME_EXT) - 1);
+	cut(&message, 10, &records);
+	fail_allocation(0);
+	assert_int_equal(tls_hello_read(records.bytes, records.len, &hello), -ENOMEM);
+	assert_true(allocation_failed());
+	assert_string_equal(hello.host, "");
+	assert_int_equal(tls_hello_read(records.bytes, records.len, &hello), (int)records.len);
+}
+
 int
 main(void)
 {
@@ -363,6 +377,7 @@ main(void)
 	    cmocka_unit_test(a_message_that_disagrees_with_itself_is_refused),
 	    cmocka_unit_test(records_that_are_not_a_hello_are_refused),
 	    cmocka_unit_test(what_is_too_large_is_refused_at_once),
+	    cmocka_unit_test(a_hello_that_there_is_no_memory_for_is_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
