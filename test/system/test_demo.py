@@ -25,8 +25,11 @@ class Demonstration(unittest.TestCase):
                                timeout=120)
             self.assertTrue(p.stdout, p.stderr)
             result = json.loads(p.stdout)
-            for row in result["attacks"]:
+            for row in result["attacks"] + result["network"]["attacks"]:
                 self.assertTrue(row["held"], row)
+            for job in result["network"]["jobs"]:
+                self.assertTrue(job["done"], job)
+            self.assertGreaterEqual(len(result["network"]["attacks"]), 8)
             self.assertTrue(result["ok"], result)
             self.assertEqual(p.returncode, 0)
             self.assertIn("<svg", (Path(out) / "petals.svg").read_text())
