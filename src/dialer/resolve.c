@@ -79,7 +79,22 @@ keep_ticking(struct resolver *r)
 		r->tick = NULL; /* the limit of each resolve still holds */
 }
 
-/* The questions of each channel may have run out of time. */
+/* Looks for questions that ran out of time; and at sockets that there was no memory for a watch of. */
+static void
+look_after(const struct resolver *r, struct channel *c)
+{
+	ares_socket_t sockets[ARES_GETSOCK_MAXNUM];
+	int bits = ares_getsock(c->ares, sockets, ARES_GETSOCK_MAXNUM);
+	ares_process_fd(c->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+	for (int i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
+		bool wanted = ARES_GETSOCK_READABLE(bits, i) || ARES_GETSOCK_WRITABLE(bits, i);
+		if (!wanted ||
+		    ((size_t)sockets[i] < r->n_watches && r->watches[sockets[i]] != NULL))
+			continue;
+		ares_process_fd(c->ares, sockets[i], sockets[i]);
+	}
+}
+
 static void
 on_tick(struct timer *timer, void *data)
 {
@@ -87,7 +102,7 @@ on_tick(struct timer *timer, void *data)
 	r->tick = NULL;
 	for (size_t i = 0; i < CHANNELS; i++)
 		if (r->channels[i].asking > 0)
-			ares_process_fd(r->channels[i].ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+			look_after(r, &r->channels[i]);
 	keep_ticking(r);
 }
 
