@@ -29,6 +29,9 @@ enum {
 	OPT_HEADER,
 	OPT_PARAM,
 	OPT_COOKIE,
+	OPT_ACCESS_KEY,
+	OPT_REGION,
+	OPT_SERVICE,
 	OPT_JSON,
 	OPT_HELP
 };
@@ -40,11 +43,14 @@ static const struct option_spec secret_options[] = {
     [OPT_METHOD] = {"method", "METHOD", "set: only for this method; again for more", 0},
     [OPT_PATH] = {"path", "GLOB", "set: only for paths like /repos/acme/**; again for more", 0},
     [OPT_PLAIN] = {"plain", NULL, "set: also without TLS", 0},
-    [OPT_AS] = {"as", "HOW", "set: bearer (default), basic, header, query or cookie", 0},
+    [OPT_AS] = {"as", "HOW", "set: bearer (default), basic, header, query, cookie or aws", 0},
     [OPT_USER] = {"user", "USER", "set: the user of basic", 0},
     [OPT_HEADER] = {"header", "NAME", "set: the header that it is", 0},
     [OPT_PARAM] = {"param", "NAME", "set: the query parameter that it is", 0},
     [OPT_COOKIE] = {"cookie", "NAME", "set: the cookie that it is", 0},
+    [OPT_ACCESS_KEY] = {"access-key", "ID", "set: of aws; the value is the secret access key", 0},
+    [OPT_REGION] = {"region", "REGION", "set: of aws", 0},
+    [OPT_SERVICE] = {"service", "NAME", "set: of aws; s3 unless given", 0},
     [OPT_JSON] = {"json", NULL, "print JSON", 0},
     [OPT_HELP] = {"help", NULL, "this text", 'h'},
     {0},
@@ -54,7 +60,7 @@ static const struct option_spec secret_options[] = {
 struct secret_arguments {
 	bool json, bound; /* bound: an option of `set` was given */
 	const char *verb, *name, *file;
-	const char *as, *field, *user;
+	const char *as, *field, *user, *region, *service;
 	struct json *bind; /* owned */
 };
 
@@ -73,7 +79,9 @@ secret_help(struct buf *out)
 	    "  ringfence secret set github-ro --host api.github.com --path '/repos/acme/**' < "
 	    "token\n"
 	    "  ringfence secret set forge --host git.example.com --user x-access-token\n"
-	    "  ringfence secret set maps --host maps.example.com --param key ~/maps.key\n");
+	    "  ringfence secret set maps --host maps.example.com --param key ~/maps.key\n"
+	    "  ringfence secret set store --host bucket.s3.eu-west-1.amazonaws.com --access-key "
+	    "AKIA… --region eu-west-1 < key\n");
 }
 
 /* ---- arguments ---- */
@@ -120,14 +128,15 @@ take_how(struct secret_arguments *a, const char *as, const char **place, const c
 static int
 take_as(struct secret_arguments *a, const char *value)
 {
-	static const char *const ways[] = {"bearer", "basic", "header", "query", "cookie", NULL};
+	static const char *const ways[] = {
+	    "bearer", "basic", "header", "query", "cookie", "aws", NULL};
 	for (size_t i = 0; ways[i] != NULL; i++)
 		if (strcmp(ways[i], value) == 0) {
 			const char *none = NULL;
 			return take_how(a, ways[i], &none, value);
 		}
 	const char *near = nearest_name(value, ways, sizeof(ways[0]));
-	say("secret: --as: bearer, basic, header, query or cookie%s%s%s",
+	say("secret: --as: bearer, basic, header, query, cookie or aws%s%s%s",
 	    near != NULL ? "; did you mean " : "", near != NULL ? near : "",
 	    near != NULL ? "?" : "");
 	return -EINVAL;
@@ -180,6 +189,12 @@ take_option(struct secret_arguments *a, int option, const char *value)
 		return take_how(a, "query", &a->field, value);
 	case OPT_COOKIE:
 		return take_how(a, "cookie", &a->field, value);
+	case OPT_ACCESS_KEY:
+		return take_how(a, "aws", &a->user, value);
+	case OPT_REGION:
+		return take_how(a, "aws", &a->region, value);
+	case OPT_SERVICE:
+		return take_how(a, "aws", &a->service, value);
 	default:
 		a->json = true;
 		return 0;
@@ -214,6 +229,9 @@ check_verb(const struct secret_arguments *a)
 					  : "--cookie");
 	} else if (set && a->as != NULL && strcmp(a->as, "basic") == 0 && a->user == NULL) {
 		say("secret: --as basic needs --user USER");
+	} else if (set && a->as != NULL && strcmp(a->as, "aws") == 0 &&
+	    (a->user == NULL || a->region == NULL)) {
+		say("secret: --as aws needs --access-key ID and --region REGION");
 	} else {
 		return 0;
 	}
@@ -485,6 +503,10 @@ set_body(struct secret_arguments *a)
 		(void)json_set_str(body, "header", a->field);
 	if (a->user != NULL)
 		(void)json_set_str(body, "user", a->user);
+	if (a->region != NULL)
+		(void)json_set_str(body, "region", a->region);
+	if (a->region != NULL)
+		(void)json_set_str(body, "service", a->service != NULL ? a->service : "s3");
 	(void)json_set(body, "bind", TAKE_PTR(a->bind));
 	return body;
 }

@@ -205,7 +205,8 @@ enum msg_type {
 	/* vault → gateway */
 	MSG_CREDENTIAL =
 	    133, /* ← {"grant","sandbox","credential","expires_ms","apply":{"as":"bearer|basic|header|
-	            query|cookie","name"? (of the header, parameter, cookie),"user"? (basic)},"value"};
+	            query|cookie|aws","name"? (of the header, parameter, cookie; aws: date/region/service),
+	            "user"? (basic; aws: the access key id)},"value" (aws: the key derived for that scope)};
 	            sent before MSG_GRANTED */
 	MSG_CREDENTIAL_REVOKED = 134, /* ← {"grant"} */
 	/* vault → arbiter */
@@ -214,7 +215,8 @@ enum msg_type {
 
 	/* people (the CLI) → vault (vault.sock) and back */
 	MSG_SECRET_SET =
-	    140, /* {"name","as","header"? (name of the header, parameter, cookie),"user"?,"bind":{"hosts":[],
+	    140, /* {"name","as","header"? (name of the header, parameter, cookie),"user"? (aws: access key id),
+	            "region"?,"service"? (aws),"bind":{"hosts":[],
 	            "ports"?:[] (443),"methods"?:[],"paths"?:[],"plain"?:bool (also without TLS)}}; fds: [its
 	            value: a memfd, sealed against writing and shrinking]; ← MSG_SECRETS with it */
 	MSG_SECRET_LIST = 141, /* {"after"?:name}; ← MSG_SECRETS */

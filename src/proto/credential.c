@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "proto/encode.h"
+#include "proto/sigv4.h"
 
 static const char *const kinds[] = {
     [CREDENTIAL_BEARER] = "bearer",
@@ -17,6 +18,7 @@ static const char *const kinds[] = {
     [CREDENTIAL_HEADER] = "header",
     [CREDENTIAL_QUERY] = "query",
     [CREDENTIAL_COOKIE] = "cookie",
+    [CREDENTIAL_AWS] = "aws",
 };
 
 /* Headers that say where a request goes or how long it is. */
@@ -68,6 +70,23 @@ has_control(const char *text, size_t len)
 	return false;
 }
 
+static const char *
+check_aws(const char *scope, const char *access_key)
+{
+	if (scope == NULL || !sigv4_is_scope(scope))
+		return "aws needs a region and a service, of letters, digits and '-'";
+	size_t i = 0;
+	while (access_key != NULL &&
+	    ((access_key[i] >= '0' && access_key[i] <= '9') ||
+		(access_key[i] >= 'A' && access_key[i] <= 'Z') ||
+		(access_key[i] >= 'a' && access_key[i] <= 'z') ||
+		(access_key[i] != 0 && strchr("_-.", access_key[i]) != NULL)))
+		i++;
+	if (i == 0 || i > 128 || access_key[i] != 0)
+		return "aws needs an access key id, of letters and digits";
+	return NULL;
+}
+
 const char *
 credential_check_apply(const struct json *apply)
 {
@@ -75,7 +94,9 @@ credential_check_apply(const struct json *apply)
 	const char *field = json_get_str(apply, "name", NULL);
 	const char *user = json_get_str(apply, "user", NULL);
 	if (as < 0)
-		return "it is applied as bearer, basic, header, query or cookie";
+		return "it is applied as bearer, basic, header, query, cookie or aws";
+	if (as == CREDENTIAL_AWS)
+		return check_aws(field, user);
 	if ((field != NULL) != (as >= CREDENTIAL_HEADER))
 		return as >= CREDENTIAL_HEADER ? "the header, parameter or cookie has no name"
 					       : "bearer and basic have no name";
@@ -108,8 +129,8 @@ credential_check_value(const struct json *apply, const char *value, size_t len)
 	if (as == CREDENTIAL_HEADER && (value[0] == ' ' || value[len - 1] == ' '))
 		return "a header's value cannot begin or end with a space";
 	bool spaced = memchr(value, ' ', len) != NULL;
-	if (as == CREDENTIAL_BEARER && spaced)
-		return "a bearer token has no spaces";
+	if ((as == CREDENTIAL_BEARER || as == CREDENTIAL_AWS) && spaced)
+		return "a bearer token or a key has no spaces";
 	if (as == CREDENTIAL_COOKIE &&
 	    (spaced || memchr(value, ';', len) != NULL || memchr(value, ',', len) != NULL ||
 		memchr(value, '"', len) != NULL || memchr(value, '\\', len) != NULL))
@@ -136,6 +157,12 @@ credential_read(const struct json *body, struct credential *ret, struct error *e
 		wrong = credential_check_value(apply, json_str(value, ""), json_str_len(value));
 	if (wrong == NULL && (name[0] == 0 || strlen(name) > 64))
 		wrong = "it has no name";
+	uint8_t key[SHA256_BYTES];
+	if (wrong == NULL && strcmp(json_get_str(apply, "as", ""), "aws") == 0 &&
+	    (json_str_len(value) != 2 * sizeof(key) ||
+		hex_decode(json_str(value, ""), sizeof(key), key) < 0))
+		wrong = "its value is not a derived key";
+	explicit_bzero(key, sizeof(key));
 	if (wrong != NULL)
 		return error_set(
 		    err, EBADMSG, "credential_unusable", "credential %.64s: %s", name, wrong);
@@ -180,6 +207,7 @@ header_of(const struct credential *credential)
 	case CREDENTIAL_COOKIE:
 		return "Cookie";
 	case CREDENTIAL_QUERY:
+	case CREDENTIAL_AWS:
 		break;
 	}
 	return NULL;
@@ -188,6 +216,11 @@ header_of(const struct credential *credential)
 bool
 credential_replaces(const struct credential *credential, struct http_text name)
 {
+	static const char *const aws[] = {
+	    "Authorization", "X-Amz-Date", "X-Amz-Content-Sha256", "X-Amz-Security-Token"};
+	for (size_t i = 0; credential->as == CREDENTIAL_AWS && i < ARRAY_LEN(aws); i++)
+		if (http_text_is_fold(name, aws[i]))
+			return true;
 	const char *header = header_of(credential);
 	return header != NULL && http_text_is_fold(name, header);
 }
@@ -375,6 +408,9 @@ credential_placeholder(const struct credential *credential, struct http_text tex
 {
 	_cleanup_buf_ struct buf plain = {0};
 	size_t at;
+	/* What only signs stands nowhere in a request. */
+	if (credential != NULL && credential->as == CREDENTIAL_AWS)
+		return false;
 	if (next_placeholder(credential, text, 0, &at) > 0)
 		return true;
 	if (!read_basic(text, &plain))

@@ -22,10 +22,13 @@ struct credential {
 		CREDENTIAL_BASIC,
 		CREDENTIAL_HEADER,
 		CREDENTIAL_QUERY,
-		CREDENTIAL_COOKIE
+		CREDENTIAL_COOKIE,
+		CREDENTIAL_AWS /* proto/sigv4.h: signs, instead of being sent */
 	} as;
-	char *name;                 /* its own, as rules name it */
-	char *field, *user, *value; /* header, parameter or cookie; basic's user */
+	char *name; /* its own, as rules name it */
+	/* Header, parameter or cookie; basic's user. AWS: date/region/service, access key id, and the key derived for that
+	 * scope in hexadecimal. */
+	char *field, *user, *value;
 };
 
 /* From the body of MSG_CREDENTIAL. 0, -EBADMSG (a value that would break the head: control bytes) or -ENOMEM. */
@@ -39,7 +42,7 @@ void credential_done(struct credential *credential);
 /* What a request with it looks like. Headers of HEAD that it replaces (the same header; Cookie is joined) are those for
  * which credential_replaces says true; the caller leaves them out. */
 bool credential_replaces(const struct credential *credential, struct http_text name);
-/* Appends the header line (with CRLF) that it is, if it is one. */
+/* Appends the header line (with CRLF) that it is, if it is one. (AWS: sigv4_sign does.) */
 int credential_header(
     const struct credential *credential, const struct http_head *head, struct buf *out) MUST_CHECK;
 /* Appends QUERY with it, if it is a parameter (replacing one of that name), percent-encoded. */

@@ -3,11 +3,13 @@
 #include "vault/grants.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "ipc/messages.h"
+#include "proto/sigv4.h"
 #include "vault/bind.h"
 #include "vault/vault.h"
 
@@ -145,9 +147,27 @@ read_grant(struct vault *vault, const struct json *body, struct grant *ret, stru
 	return 0;
 }
 
-/* MSG_CREDENTIAL's body, but for its value. */
+/* Of an AWS secret the gateway gets the key derived from it for today, region and service: in place of the secret in the
+ * room, its scope in SCOPE. The length of what is there now, or -errno. */
+static int
+derive(const struct json *head, int len, char scope[SIGV4_SCOPE_MAX])
+{
+	uint8_t key[SHA256_BYTES] = {0}, *room = vault_room();
+	char date[9];
+	sigv4_date(clock_wall_ms(), date);
+	(void)snprintf(scope, SIGV4_SCOPE_MAX, "%s/%s/%s", date, json_get_str(head, "region", ""),
+	    json_get_str(head, "service", ""));
+	room[len] = 0;
+	int r = sigv4_derive((const char *)room, scope, key);
+	vault_room_wipe();
+	hex_encode(key, sizeof(key), (char *)room);
+	explicit_bzero(key, sizeof(key));
+	return r < 0 ? r : SHA256_HEX - 1;
+}
+
+/* MSG_CREDENTIAL's body, but for its value. SCOPE: of an AWS key, else NULL. */
 static struct json *
-credential_body(const struct grant *grant, const struct json *head)
+credential_body(const struct grant *grant, const struct json *head, const char *scope)
 {
 	struct json *body = json_new_object(), *apply = json_new_object();
 	const char *header = json_get_str(head, "header", NULL);
@@ -157,7 +177,9 @@ credential_body(const struct grant *grant, const struct json *head)
 	(void)json_set_str(body, "credential", grant->credential);
 	(void)json_set_int(body, "expires_ms", grant->expires_ms);
 	(void)json_set_str(apply, "as", json_get_str(head, "as", ""));
-	if (header != NULL)
+	if (scope != NULL)
+		(void)json_set_str(apply, "name", scope);
+	else if (header != NULL)
 		(void)json_set_str(apply, "name", header);
 	if (user != NULL)
 		(void)json_set_str(apply, "user", user);
@@ -173,7 +195,14 @@ hand_out(
 	int len = secrets_open(secret, &vault->key.seal, vault_room(), err);
 	if (len < 0)
 		return len;
-	struct json *body = credential_body(grant, secret->head);
+	char scope[SIGV4_SCOPE_MAX];
+	bool aws = strcmp(json_get_str(secret->head, "as", ""), "aws") == 0;
+	if (aws)
+		len = derive(secret->head, len, scope);
+	if (len < 0)
+		return error_set_errno(
+		    err, -len, "credential_damaged", "no key can be derived from %s", secret->name);
+	struct json *body = credential_body(grant, secret->head, aws ? scope : NULL);
 	(void)json_set(body, "value", json_new_string_n((const char *)vault_room(), (size_t)len));
 	vault_room_wipe();
 	struct conn *conn = vault_gateway(vault, grant->gateway)->conn;

@@ -11,6 +11,7 @@
 #include "ipc/messages.h"
 #include "policy/patterns.h"
 #include "proto/credential.h"
+#include "proto/sigv4.h"
 #include "vault/bind.h"
 #include "vault/vault.h"
 
@@ -184,12 +185,28 @@ apply_of(const struct json *body)
 	struct json *apply = json_new_object();
 	const char *header = json_get_str(body, "header", NULL);
 	const char *user = json_get_str(body, "user", NULL);
-	(void)json_set_str(apply, "as", json_get_str(body, "as", ""));
-	if (header != NULL)
+	const char *as = json_get_str(body, "as", "");
+	(void)json_set_str(apply, "as", as);
+	if (strcmp(as, "aws") == 0) { /* with any date in front: grants have theirs */
+		char scope[SIGV4_SCOPE_MAX + 1];
+		(void)snprintf(scope, sizeof(scope), "00000000/%s/%s",
+		    json_get_str(body, "region", ""), json_get_str(body, "service", ""));
+		(void)json_set_str(apply, "name", scope);
+	} else if (header != NULL)
 		(void)json_set_str(apply, "name", header);
 	if (user != NULL)
 		(void)json_set_str(apply, "user", user);
 	return apply;
+}
+
+/* Members that belong to one way of applying a secret only. */
+static const char *
+check_members(const struct json *body)
+{
+	bool aws = strcmp(json_get_str(body, "as", ""), "aws") == 0;
+	if (!aws && (json_get(body, "region") != NULL || json_get(body, "service") != NULL))
+		return "only aws has a region and a service";
+	return aws && json_get(body, "header") != NULL ? "aws has no header" : NULL;
 }
 
 static int
@@ -202,7 +219,9 @@ check_request(const struct json *body, const char *value, size_t len, struct err
 	int r = bind_check(json_get(body, "bind"), err);
 	if (r < 0)
 		return r;
-	wrong = credential_check_apply(apply);
+	wrong = check_members(body);
+	if (wrong == NULL)
+		wrong = credential_check_apply(apply);
 	if (wrong == NULL)
 		wrong = credential_check_value(apply, value, len);
 	if (wrong != NULL)
@@ -233,7 +252,7 @@ check_key(const struct vault *vault, struct error *err)
 static struct json *
 head_of(const struct conn *conn, const struct json *body)
 {
-	static const char *const members[] = {"name", "as", "header", "user"};
+	static const char *const members[] = {"name", "as", "header", "user", "region", "service"};
 	char by[32];
 	struct json *head = json_new_object();
 	(void)snprintf(by, sizeof(by), "uid:%u", (unsigned)conn_uid(conn));
