@@ -40,6 +40,15 @@ actor_name(const struct client *client, char *room, size_t size)
 		(void)snprintf(room, size, "uid %u", (unsigned)client->uid);
 }
 
+/* Whether what is active under NAME decides about ACTION. */
+static bool
+follows_name(const struct action *action, const char *name)
+{
+	if (action->binding != NULL)
+		return strcmp(action->binding->policy, name) == 0;
+	return strcmp(action->generation->name, name) == 0;
+}
+
 /* The policy NAME is now HASH: what was decided by another generation of it may not simply go on. */
 static void
 policy_changed(struct arbiter *arbiter, const char *name, const char *hash)
@@ -48,8 +57,7 @@ policy_changed(struct arbiter *arbiter, const char *name, const char *hash)
 	generations_forget_name(&arbiter->generations, name);
 	for (struct action *action = arbiter->actions.first; action != NULL; action = next) {
 		next = action->next;
-		if (action->state == STATE_PERFORMING ||
-		    strcmp(action->generation->name, name) != 0 ||
+		if (action->state == STATE_PERFORMING || !follows_name(action, name) ||
 		    strcmp(action->generation->hash, hash) == 0)
 			continue;
 		if (action->review_id[0] == '\0')

@@ -334,7 +334,10 @@ announce(struct arbiter *arbiter, struct action *action, bool claim)
 			review_opened(arbiter, action);
 		return;
 	}
-	evidence_note(arbiter, "decision", action->task->id, action->id, decision_record(action));
+	/* A denial has no effect; one sandbox may not fill the ledger with them. */
+	if (action->binding == NULL || binding_records_denial(action->binding))
+		evidence_note(
+		    arbiter, "decision", action->task->id, action->id, decision_record(action));
 	actions_remove(&arbiter->actions, action);
 }
 

@@ -21,8 +21,9 @@
 #include "ipc/messages.h"
 
 #define CLOSING_MS 1000
-#define NOTES_WINDOW_NS (10LL * 1000 * 1000 * 1000)
-#define NOTES_MAX 50 /* of one sandbox in one window; more are counted */
+#define WINDOW_NS (10LL * 1000 * 1000 * 1000)
+#define NOTES_MAX 50    /* of one sandbox in one window; more are counted */
+#define DENIALS_MAX 500 /* as well */
 #define NOTE_BYTES_MAX 2048
 
 static struct binding **
@@ -43,17 +44,43 @@ binding_find(const struct arbiter *arbiter, const char *sandbox)
 	return binding;
 }
 
+/* Records how many W did not let through. */
 static void
-note_suppressed(struct binding *binding)
+note_suppressed(struct binding *binding, struct window *w)
 {
-	if (binding->suppressed == 0)
+	if (w->suppressed == 0)
 		return;
 	struct json *data = json_new_object();
 	(void)json_set_str(data, "sandbox", binding->sandbox);
-	(void)json_set_int(data, "count", binding->suppressed);
-	evidence_note(
-	    binding->arbiter, "notes-suppressed", binding->task->id, /* action_id= */ NULL, data);
-	binding->suppressed = 0;
+	(void)json_set_int(data, "count", w->suppressed);
+	evidence_note(binding->arbiter,
+	    w == &binding->notes ? "notes-suppressed" : "denials-suppressed", binding->task->id,
+	    /* action_id= */ NULL, data);
+	w->suppressed = 0;
+}
+
+/* Whether one more fits into W, which takes MOST in its time. */
+static bool
+window_fits(struct binding *binding, struct window *w, unsigned most)
+{
+	int64_t now = clock_monotonic_ns();
+	if (w->since_ns == 0 || now - w->since_ns > WINDOW_NS) {
+		w->since_ns = now;
+		w->n = 0;
+	}
+	if (w->n >= most) {
+		w->suppressed++;
+		return false;
+	}
+	if (w->n++ == 0)
+		note_suppressed(binding, w);
+	return true;
+}
+
+bool
+binding_records_denial(struct binding *binding)
+{
+	return window_fits(binding, &binding->denials, DENIALS_MAX);
 }
 
 static void
@@ -72,17 +99,17 @@ binding_free(struct binding *binding)
 }
 
 int
-binding_generation(const struct binding *binding, struct generation **ret, struct error *err)
+binding_generation(struct binding *binding, struct generation **ret, struct error *err)
 {
-	int r = 0;
-	if (binding->generation != NULL)
-		*ret = generation_ref(binding->generation);
-	else
-		r = generation_named(binding->arbiter, binding->policy, ret, err);
-	if (r == 0 && policies_check(binding->arbiter, *ret, err) < 0) {
-		*ret = generation_unref(*ret);
-		r = -EOPNOTSUPP;
+	if (binding->generation == NULL) {
+		int r =
+		    generation_named(binding->arbiter, binding->policy, &binding->generation, err);
+		if (r < 0)
+			return r;
 	}
+	int r = policies_check(binding->arbiter, binding->generation, err);
+	if (r == 0)
+		*ret = generation_ref(binding->generation);
 	return r;
 }
 
@@ -125,7 +152,7 @@ open_policy(struct arbiter *arbiter, struct msg *m, struct binding *binding, str
 		r = policies_check(arbiter, generation, err);
 	if (r == 0 && name != NULL)
 		(void)snprintf(binding->policy, sizeof(binding->policy), "%s", name);
-	else if (r == 0)
+	if (r == 0)
 		binding->generation = TAKE_PTR(generation);
 	generation_unref(generation);
 	return r;
@@ -238,7 +265,8 @@ on_net_close(struct conn *conn, struct msg *m)
 	struct binding *binding = binding_find(arbiter, json_get_str(m->body, "sandbox", ""));
 	if (binding == NULL || binding->closing != NULL)
 		return 0; /* it ended with its gateway */
-	note_suppressed(binding);
+	note_suppressed(binding, &binding->notes);
+	note_suppressed(binding, &binding->denials);
 	end_actions(binding, /* performing= */ false, "its sandbox ended");
 	if (binding->live > 0 &&
 	    loop_timer(arbiter->loop, CLOSING_MS, on_closed, binding, &binding->closing) == 0)
@@ -257,7 +285,8 @@ net_gateway_gone(struct arbiter *arbiter, struct gateway_peer *gateway)
 			next = b->chain;
 			if (b->gateway != gateway)
 				continue;
-			note_suppressed(b);
+			note_suppressed(b, &b->notes);
+			note_suppressed(b, &b->denials);
 			end_actions(b, /* performing= */ true, "its gateway ended");
 			binding_free(b);
 		}
@@ -293,7 +322,7 @@ own_binding(struct conn *conn, const char *sandbox, struct binding **ret)
 }
 
 static struct policy_reach
-binding_reach(const struct binding *binding, const char *host, int64_t port)
+binding_reach(struct binding *binding, const char *host, int64_t port)
 {
 	struct policy_reach reach = {.raw = false};
 	struct generation *generation = NULL;
@@ -335,7 +364,10 @@ net_policy_changed(struct arbiter *arbiter, const char *name)
 {
 	for (size_t i = 0; i < BINDING_BUCKETS; i++) {
 		for (struct binding *b = arbiter->bindings[i]; b != NULL; b = b->chain) {
-			if (strcmp(b->policy, name) != 0 || b->gateway->conn == NULL)
+			if (strcmp(b->policy, name) != 0)
+				continue;
+			b->generation = generation_unref(b->generation);
+			if (b->gateway->conn == NULL)
 				continue;
 			struct json *body = json_new_object();
 			(void)json_set_str(body, "sandbox", b->sandbox);
@@ -346,24 +378,6 @@ net_policy_changed(struct arbiter *arbiter, const char *name)
 }
 
 /* ---- notes ---- */
-
-/* Whether one more fits into BINDING's rate. */
-static bool
-note_fits(struct binding *binding)
-{
-	int64_t now = clock_monotonic_ns();
-	if (binding->notes_since_ns == 0 || now - binding->notes_since_ns > NOTES_WINDOW_NS) {
-		binding->notes_since_ns = now;
-		binding->notes = 0;
-	}
-	if (binding->notes >= NOTES_MAX) {
-		binding->suppressed++;
-		return false;
-	}
-	if (binding->notes++ == 0)
-		note_suppressed(binding);
-	return true;
-}
 
 /* What is noted: the gateway's data, unless there is too much of it. */
 static struct json *
@@ -396,7 +410,7 @@ on_net_note(struct conn *conn, struct msg *m)
 		known = strcmp(event, events[i]) == 0;
 	if (!known)
 		return -EPROTO;
-	if (note_fits(binding))
+	if (window_fits(binding, &binding->notes, NOTES_MAX))
 		evidence_note(binding->arbiter, event, binding->task->id, /* action_id= */ NULL,
 		    note_data(binding, m));
 	return 0;

@@ -34,23 +34,28 @@ struct binding {
 	struct task *task;            /* borrowed; counted in task->bound */
 	uid_t requester;
 	char policy[POLICY_NAME_MAX +
-	    1]; /* the active generation of this name decides; "": GENERATION */
-	struct generation *generation; /* counted reference; NULL with a name */
-	uint64_t epoch;                /* kill epoch at its start */
-	unsigned live;                 /* actions that refer to it */
-	struct timer *closing;         /* it ended; waits for what is being settled */
-	/* notes within a rate */
-	int64_t notes_since_ns;
-	unsigned notes, suppressed;
+	    1]; /* the active generation of this name decides; "": GENERATION does */
+	struct generation
+	    *generation; /* counted reference; with a name: what is active, or NULL: look it up */
+	uint64_t epoch;  /* kill epoch at its start */
+	unsigned live;   /* actions that refer to it */
+	struct timer *closing; /* it ended; waits for what is being settled */
+	/* what has no effect is recorded within a rate: notes, and denials */
+	struct window {
+		int64_t since_ns;
+		unsigned n, suppressed;
+	} notes, denials;
 	struct binding *chain;
 };
 
 /* net.c */
 struct binding *binding_find(const struct arbiter *arbiter, const char *sandbox);
 /* A new reference to what decides for BINDING now; negative errno with ERR. */
-int binding_generation(const struct binding *binding, struct generation **ret, struct error *err)
+int binding_generation(struct binding *binding, struct generation **ret, struct error *err)
     MUST_CHECK;
 bool binding_killed(const struct binding *binding);
+/* Whether one more denial of BINDING's is to be recorded by itself; else it is counted. */
+bool binding_records_denial(struct binding *binding);
 /* GATEWAY ended: what it was doing is over, and what it spoke for has nobody. */
 void net_gateway_gone(struct arbiter *arbiter, struct gateway_peer *gateway);
 /* Another generation of NAME is active: gateways ask again. */

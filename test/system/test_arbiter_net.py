@@ -262,6 +262,20 @@ class Binding(NetCase):
         self.assertEqual(g.verdict(s, http())["state"], "performing")
         self.assertTrue(g.quiet())
 
+    def test_what_waits_under_a_policy_from_a_file_goes_on_when_its_name_is_activated(self):
+        a = self.arbiter()
+        g = self.gateway(a)
+        with tempfile.TemporaryFile() as f:
+            f.write(rules().encode())
+            f.flush()
+            serial = a.supervisor.send(POLICY_VIEW, {"policy": {"file": "p"}}, fds=[f.fileno()])
+        s = self.open(a, g, {"hash": a.supervisor.expect(POLICY_VIEWED, serial)["policy"]})
+        serial = g.ask(s, http("PUT", path="/held/x"))
+        held = g.expect(NET_VERDICT, serial)
+        self.activate(a, "version: 1\nname: web\nrules: []\n")
+        a.person(BOB).call(REVIEW_APPROVE, {"review_id": held["review_id"]}, REVIEWS)
+        self.assertEqual(g.expect(NET_VERDICT, serial)["state"], "performing")
+
     def test_nobody_else_may_join_open_or_propose(self):
         a, g, s = self.started()
         vault, dialer = self.join(a, "vault"), self.join(a, "dialer")
@@ -728,6 +742,16 @@ class Records(NetCase):
         notes = [r for r in a.ledger.records if r["event"] == "name-denied"]
         self.assertEqual(len(notes), 50)
         self.assertEqual(notes[0]["data"], {"name": "n0.example", "sandbox": s})
+
+    def test_denials_cannot_fill_the_ledger(self):
+        a, g, s = self.started()
+        for i in range(600):
+            self.assertEqual(g.verdict(s, http("DELETE", path="/%d" % i))["state"], "denied")
+        self.assertEqual(g.verdict(s, http())["state"], "performing")
+        a.supervisor.send(NET_CLOSE, {"sandbox": s}, serial=0)
+        self.assertEqual(a.ledger.wait_for("denials-suppressed")["data"], {"sandbox": s, "count": 100})
+        states = [r["data"]["state"] for r in a.ledger.records if r["event"] == "decision"]
+        self.assertEqual((states.count("denied"), states.count("approved")), (500, 1))
 
     def test_a_note_is_small_and_of_a_known_kind(self):
         a, g, s = self.started()
