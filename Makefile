@@ -78,7 +78,7 @@ bench: all
 	@bench/run
 
 demo:
-	@tools/deps.sh build
+	@tools/deps.sh build demo
 	@$(MAKE) --no-print-directory all
 	@demo/run
 

@@ -173,9 +173,11 @@ http_drain(struct http *http)
 }
 
 static void
-deny_push(struct http *http, const char *reason)
+deny_push(struct http *http, const struct http_refusal *refusal)
 {
-	(void)snprintf(http->denial, sizeof(http->denial), "%s", reason);
+	bool needed = refusal->needed != NULL && refusal->needed[0] != 0;
+	(void)snprintf(http->denial, sizeof(http->denial), "%s%s%s", refusal->reason,
+	    needed ? "; it would need " : "", needed ? refusal->needed : "");
 	http_drop_collected(http);
 	http_set_state(http, HTTP_DRAIN);
 	if (http_clock(http, DRAIN_MS))
@@ -192,7 +194,7 @@ http_deny(struct http *http, const struct http_refusal *refusal)
 	guest_denied(http->c->guest, refusal->event, what, refusal->reason, refusal->needed);
 	http_settle(http, refusal->reason);
 	if (refusal->status == 403 && http->push != NULL && git_push_has_updates(http->push))
-		deny_push(http, refusal->reason);
+		deny_push(http, refusal);
 	else
 		finish(http, write_answer(http->c->down, refusal, id));
 }

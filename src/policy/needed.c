@@ -17,6 +17,34 @@ first_word(const struct json *argv)
 	return NULL;
 }
 
+/* The operations beside push, and the branches, of the refs that a push would change. */
+static void
+needed_git(const struct subject *s, const struct json *r, char *ret, size_t size)
+{
+	const struct json *refs = json_get(r, "refs");
+	bool force = false, delete = false;
+	_cleanup_buf_ struct buf branches;
+	buf_init(&branches, 512);
+	for (size_t i = 0; i < json_len(refs); i++) {
+		const struct json *ref = json_at(refs, i);
+		const char *name = json_get_str(ref, "name", "?");
+		force = force || json_get_bool(ref, "force", false);
+		delete = delete || json_get_bool(ref, "delete", false);
+		if (i < 3)
+			(void)buf_addf(&branches, "%s%.40s", i > 0 ? ", " : "",
+			    strncmp(name, "refs/heads/", 11) == 0 ? name + 11 : name);
+		else if (i == 3)
+			(void)buf_add_str(&branches, ", …");
+	}
+	(void)snprintf(ret, size,
+	    "a rule `allow: git` with hosts: [%.50s], repositories: [%.60s], operations: "
+	    "[%.10s%s%s]%s%.90s%s",
+	    s->host, json_get_str(r, "repository", "?"), json_get_str(r, "operation", "?"),
+	    force ? ", force-push" : "", delete ? ", delete" : "",
+	    branches.len > 0 ? " and branches: [" : "", buf_str(&branches),
+	    branches.len > 0 ? "]" : "");
+}
+
 static void
 needed_rule(const struct subject *s, char *ret, size_t size)
 {
@@ -58,10 +86,7 @@ needed_rule(const struct subject *s, char *ret, size_t size)
 		    json_get_str(r, "provider", "?"), json_get_str(r, "model", "?"));
 		break;
 	case ACTION_GIT:
-		(void)snprintf(ret, size,
-		    "a rule `allow: git` with hosts: [%.60s], repositories: [%.80s] and "
-		    "operations: [%.20s]",
-		    s->host, json_get_str(r, "repository", "?"), json_get_str(r, "operation", "?"));
+		needed_git(s, r, ret, size);
 		break;
 	case ACTION_FILE:
 		(void)snprintf(ret, size,
