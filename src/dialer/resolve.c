@@ -84,11 +84,11 @@ static void
 look_after(const struct resolver *r, struct channel *c)
 {
 	ares_socket_t sockets[ARES_GETSOCK_MAXNUM];
-	int bits = ares_getsock(c->ares, sockets, ARES_GETSOCK_MAXNUM);
+	/* One bit for reading; sixteen above it, one for writing. */
+	uint32_t wanted = (uint32_t)ares_getsock(c->ares, sockets, ARES_GETSOCK_MAXNUM);
 	ares_process_fd(c->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
 	for (int i = 0; i < ARES_GETSOCK_MAXNUM; i++) {
-		bool wanted = ARES_GETSOCK_READABLE(bits, i) || ARES_GETSOCK_WRITABLE(bits, i);
-		if (!wanted ||
+		if ((wanted & 0x10001u << i) == 0 ||
 		    ((size_t)sockets[i] < r->n_watches && r->watches[sockets[i]] != NULL))
 			continue;
 		ares_process_fd(c->ares, sockets[i], sockets[i]);
