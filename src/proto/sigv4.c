@@ -289,7 +289,8 @@ is_signed(struct http_text name)
 	return starts_fold(name, "x-amz-") && !is_replaced(name);
 }
 
-/* Puts it in its place unless it is there already; the number of them, or -EPERM (a name that is too long). */
+/* Puts it in its place unless it is there already; the number of them, or -EPERM (a name that is too long, or could be
+ * taken for several). */
 static int
 insert_header(struct signed_header *list, int n, struct http_text name, struct http_text value)
 {
@@ -298,6 +299,8 @@ insert_header(struct signed_header *list, int n, struct http_text name, struct h
 		return -EPERM;
 	for (size_t i = 0; i < name.len; i++) {
 		char c = name.at[i];
+		if (c <= 0x20 || c == 0x7f || c == ';' || c == ':' || c == ',')
+			return -EPERM;
 		one.name[i] = (char)(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
 	}
 	int place = n;
