@@ -179,7 +179,8 @@ class World:
 
 
 def rejected(output):
-    return next((line.strip() for line in output.splitlines() if "[remote rejected]" in line), "git said nothing")
+    line = next((line.strip() for line in output.splitlines() if "[remote rejected]" in line), "git said nothing")
+    return line.split("; it would need")[0] + (")" if "; it would need" in line else "")
 
 
 def check_main(world, mode, output):
