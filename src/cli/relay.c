@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define CHUNK 65536
+#define SMALL 4096 /* PIPE_BUF: where poll(2) says that a pipe has room, so much does not block */
 
 static void
 channel_init(struct channel *ch, int in, int out)
@@ -237,15 +238,63 @@ splice_once(struct channel *ch, size_t max)
 	}
 }
 
+static bool
+has_room(int fd)
+{
+	struct pollfd room = {.fd = fd, .events = POLLOUT};
+	return poll(&room, 1, 0) != 0;
+}
+
+/* What a write took only a part of. */
+static void
+keep_rest(struct channel *ch, const uint8_t *bytes, size_t len)
+{
+	int r = make_buffer(ch);
+	if (r < 0) {
+		channel_close(ch, r);
+		return;
+	}
+	memcpy(ch->buffer, bytes, len);
+	ch->pending_at = 0;
+	ch->pending = len;
+	ch->state = CHANNEL_WRITE;
+}
+
+/* A few bytes for whoever reads our output. Spliced they would take a whole one of the 16 places that a pipe has,
+ * and 16 single bytes would fill it; written, they join those before them. False: there are more, or none. */
+static bool
+copy_small(struct channel *ch, size_t max)
+{
+	uint8_t bytes[SMALL];
+	int waiting = 0;
+	if (ch->own_out || ioctl(ch->in, FIONREAD, &waiting) < 0 || waiting <= 0 || waiting > SMALL)
+		return false;
+	if (!has_room(ch->out)) {
+		ch->state = CHANNEL_WRITE;
+		return true;
+	}
+	ssize_t n = read(ch->in, bytes, MIN(max, sizeof(bytes)));
+	if (n <= 0)
+		return true; /* whatever it is, it is there the next time, too */
+	ch->count += (uint64_t)n;
+	ch->state = CHANNEL_READ;
+	ssize_t done = write(ch->out, bytes, (size_t)n);
+	if (done < 0 && errno != EAGAIN && errno != EINTR)
+		channel_close(ch, -errno);
+	else if (done < n)
+		keep_rest(ch, bytes + MAX(done, 0), (size_t)(n - MAX(done, 0)));
+	return true;
+}
+
 static void
 channel_step(struct channel *ch, size_t max)
 {
 	if (ch->pending > 0)
 		flush_pending(ch);
-	else if (ch->splice)
-		splice_once(ch, max);
-	else
+	else if (!ch->splice)
 		copy_once(ch, max);
+	else if (!copy_small(ch, max))
+		splice_once(ch, max);
 }
 
 /* ---- all of them ---- */

@@ -334,15 +334,25 @@ class TestStreams(Case):
         self.assertEqual((r.returncode, len(r.stdout)), (0, 65536))
 
     def test_a_slow_reader_gets_everything(self):
-        p = self.popen("run", "--", "head", "-c", "1000000", "/dev/zero")
-        fcntl.fcntl(p.stdout, 1031, 4096)  # F_SETPIPE_SZ
+        ours, theirs = os.pipe()
+        self.addCleanup(os.close, ours)
+        fcntl.fcntl(ours, 1031, 4096)  # F_SETPIPE_SZ, as long as nothing is in it
+        p = self.popen("run", "--", "head", "-c", "1000000", "/dev/zero", stdout=theirs)
+        os.close(theirs)
         got = 0
         while True:
-            piece = os.read(p.stdout.fileno(), 1000)
+            piece = os.read(ours, 1000)
             if not piece:
                 break
             got += len(piece)
         self.assertEqual((got, p.wait(TIMEOUT)), (1000000, 0))
+
+    def test_many_small_writes_do_not_fill_the_callers_pipe(self):
+        """Nobody reads before the run has ended: what a pipe of 64 KiB holds must not keep it from ending."""
+        script = "import os\nfor i in range(20000): os.write(1 + i % 2, b'x')"
+        p = self.popen("run", "--", "python3", "-c", script)
+        self.assertEqual(p.wait(TIMEOUT), 0)
+        self.assertEqual([len(stream.read()) for stream in (p.stdout, p.stderr)], [10000, 10000])
 
 
 class TestEnvironment(Case):

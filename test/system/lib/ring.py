@@ -158,15 +158,21 @@ class Ringfence:
     def programs(self):
         """{"rf-supervisor": pid, "rf-arbiter": pid, …} of this state directory, those that live."""
         found = {}
+        named = []
         for pid in pids():
             line = file_text(f"/proc/{pid}/cmdline").split("\0")
             if line[0] == "rf-supervisor" and self.state in line and alive(pid):
-                found["rf-supervisor"] = pid
-                self.supervisors.add(pid)
-                for child in children_of(pid):
-                    name = file_text(f"/proc/{child}/comm").strip()
-                    if name in PROGRAMS and alive(child):
-                        found[name] = child
+                named.append(pid)
+        for pid in named:
+            # A child that has not executed its program yet still has its parent's name.
+            if int(status_of(pid).get("PPid", "0")) in named:
+                continue
+            found["rf-supervisor"] = pid
+            self.supervisors.add(pid)
+            for child in children_of(pid):
+                name = file_text(f"/proc/{child}/comm").strip()
+                if name in PROGRAMS and alive(child):
+                    found[name] = child
         return found
 
     def sandboxes(self):
