@@ -100,6 +100,7 @@ join(struct supervisor *s, int kind, struct error *err)
 /* ---- starting ---- */
 
 static void on_end(struct watch *watch, uint32_t events, void *data);
+static void ended(struct supervisor *s, int kind);
 
 static int
 start(struct supervisor *s, int kind, struct error *err)
@@ -108,6 +109,10 @@ start(struct supervisor *s, int kind, struct error *err)
 	uid_t uid = geteuid() == 0 ? kinds[kind].uid : 0;
 	if (sibling->conn != NULL)
 		return 0;
+	if (sibling->pidfd >= 0)
+		ended(s, kind); /* it talks to us no more, and was told to end */
+	if (sibling->conn != NULL)
+		return 0; /* somebody else needed it */
 	_cleanup_close_ int directory = program_directory(s, kinds[kind].directory, uid, err);
 	if (directory < 0)
 		return directory;
@@ -230,16 +235,9 @@ restart(struct supervisor *s, int kind)
 }
 
 static void
-on_end(struct watch *watch, uint32_t events, void *data)
+ended(struct supervisor *s, int kind)
 {
-	struct supervisor *s = data;
 	struct error err;
-	int kind = 0;
-	(void)events;
-	while (kind < KINDS && sibling_of(s, kind)->watch != watch)
-		kind++;
-	if (kind == KINDS)
-		return;
 	int status = program_forget(sibling_of(s, kind));
 	log_event(LOG_ERROR, "program-ended", "program", kinds[kind].name, NULL);
 	record_end(s, kinds[kind].name, status);
@@ -252,6 +250,18 @@ on_end(struct watch *watch, uint32_t events, void *data)
 	}
 	if (!s->leaving)
 		await_callers(s);
+}
+
+static void
+on_end(struct watch *watch, uint32_t events, void *data)
+{
+	struct supervisor *s = data;
+	(void)events;
+	for (int kind = 0; kind < KINDS; kind++)
+		if (sibling_of(s, kind)->watch == watch) {
+			ended(s, kind);
+			return;
+		}
 }
 
 void

@@ -26,6 +26,9 @@ struct network {
 	network_fn *fn; /* NULL: nobody wants to know any more */
 	void *data;
 	bool record;
+	struct json *to_gateway,
+	    *to_arbiter; /* owned: what they are asked, until both have answered */
+	bool again;      /* they were asked a second time */
 	uint32_t open_serial, bind_serial, close_serial; /* 0: answered, or not asked */
 	uint32_t listen_serials[LISTENS_MAX];
 	size_t n_listens;       /* that are not answered */
@@ -50,6 +53,8 @@ network_free(struct network *network)
 		}
 	network->patience = timer_cancel(network->patience);
 	close_fd(&network->bundle_fd);
+	json_free(network->to_gateway);
+	json_free(network->to_arbiter);
 	json_free(network->listeners);
 	json_free(network->result);
 	free(network);
@@ -136,33 +141,41 @@ set_patience(struct network *network)
 
 /* ---- opening ---- */
 
-static int
-ask_gateway(struct network *network, const struct network_spec *spec)
+static void
+prepare_questions(struct network *network, const struct network_spec *spec)
 {
-	struct conn *gateway = network->s->gateway.conn;
+	struct json *open = json_new_object(), *bind = json_new_object();
 	int64_t rate = json_get_int(json_get(spec->config, "limits"), "network_bytes_per_s", 0);
-	struct json *body = json_new_object();
-	(void)json_set_str(body, "sandbox", spec->sandbox);
-	(void)json_set_str(body, "task", spec->task);
-	(void)json_set(body, "network", json_copy(json_get(spec->config, "network")));
+	(void)json_set_str(open, "sandbox", spec->sandbox);
+	(void)json_set_str(open, "task", spec->task);
+	(void)json_set(open, "network", json_copy(json_get(spec->config, "network")));
 	if (rate > 0)
-		(void)json_set_int(body, "bytes_per_s", rate);
-	network->open_serial = conn_next_serial(gateway);
-	return conn_send_take(gateway, MSG_GATEWAY_OPEN, network->open_serial, body);
+		(void)json_set_int(open, "bytes_per_s", rate);
+	(void)json_set_str(bind, "sandbox", spec->sandbox);
+	(void)json_set_str(bind, "task", spec->task);
+	(void)json_set(bind, "policy", json_copy(spec->policy));
+	(void)json_set_int(bind, "requester_uid", spec->requester_uid);
+	network->to_gateway = open;
+	network->to_arbiter = bind;
 }
 
 static int
-ask_arbiter(struct network *network, const struct network_spec *spec)
+ask(struct network *network, struct error *err)
 {
-	struct conn *arbiter = network->s->arbiter.conn;
-	struct json *body = json_new_object();
-	(void)json_set_str(body, "sandbox", spec->sandbox);
-	(void)json_set_str(body, "task", spec->task);
-	(void)json_set(body, "policy", json_copy(spec->policy));
-	(void)json_set_int(body, "requester_uid", spec->requester_uid);
-	(void)json_set_int(body, "gateway", network->s->gateway_number);
-	network->bind_serial = conn_next_serial(arbiter);
-	return conn_send_take(arbiter, MSG_NET_OPEN, network->bind_serial, body);
+	struct supervisor *s = network->s;
+	int r = json_set_int(network->to_arbiter, "gateway", s->gateway_number);
+	network->open_serial = conn_next_serial(s->gateway.conn);
+	network->bind_serial = conn_next_serial(s->arbiter.conn);
+	if (r == 0)
+		r = conn_send(s->gateway.conn, MSG_GATEWAY_OPEN, network->open_serial,
+		    network->to_gateway, NULL, 0);
+	if (r == 0)
+		r = conn_send(s->arbiter.conn, MSG_NET_OPEN, network->bind_serial,
+		    network->to_arbiter, NULL, 0);
+	set_patience(network);
+	return r < 0
+	    ? error_set_errno(err, -r, "gateway_failed", "the network boundary cannot be asked")
+	    : 0;
 }
 
 /* Unless the policy says that it has none, there may be credentials. */
@@ -204,15 +217,12 @@ network_open(struct supervisor *s, const struct network_spec *spec, network_fn *
 	(void)snprintf(network->sandbox, sizeof(network->sandbox), "%s", spec->sandbox);
 	(void)snprintf(network->task, sizeof(network->task), "%s", spec->task);
 	s->networks = network;
-	r = ask_gateway(network, spec);
-	if (r == 0)
-		r = ask_arbiter(network, spec);
+	prepare_questions(network, spec);
+	r = ask(network, err);
 	if (r < 0) {
 		network_free(network);
-		return error_set_errno(
-		    err, -r, "gateway_failed", "the network boundary cannot be asked");
+		return r;
 	}
-	set_patience(network);
 	*ret = network;
 	return 0;
 }
@@ -249,6 +259,8 @@ consider_open(struct network *network)
 	if (network->state != OPENING || network->open_serial != 0 || network->bind_serial != 0)
 		return;
 	network->state = OPEN;
+	json_free(TAKE_PTR(network->to_gateway));
+	json_free(TAKE_PTR(network->to_arbiter));
 	tell(network, NETWORK_OPENED, NULL);
 }
 
@@ -284,6 +296,13 @@ network_on_refused(struct supervisor *s, const struct msg *m)
 	if (network == NULL)
 		return false;
 	msg_error_read(m->body, &err);
+	/* It knows before we do that the gateway has ended, or they do not talk any more: then the gateway is of no use
+	 * to anybody. When it is gone network_lose_all goes on. */
+	if (strcmp(err.code, "gateway_unknown") == 0 && !network->again) {
+		if (s->gateway.pidfd >= 0)
+			(void)process_signal(s->gateway.pidfd, SIGKILL);
+		return true;
+	}
 	fail(network, &err);
 	return true;
 }
@@ -499,6 +518,21 @@ network_release(struct network *network)
 	return NULL;
 }
 
+/* A gateway that ended before anything came of NETWORK is not missed: the next one is asked. */
+static bool
+ask_again(struct network *network)
+{
+	struct supervisor *s = network->s;
+	struct error err;
+	if (network->state != OPENING || network->again || s->leaving || s->arbiter.conn == NULL)
+		return false;
+	network->again = true;
+	unbind(network);
+	close_fd(&network->bundle_fd);
+	bool vault = s->vault.conn != NULL;
+	return gateways_need(s, vault, &err) == 0 && ask(network, &err) == 0;
+}
+
 void
 network_lose_all(struct supervisor *s, const struct error *err)
 {
@@ -512,6 +546,7 @@ network_lose_all(struct supervisor *s, const struct error *err)
 		if (at == NULL)
 			return;
 		at->lost = true;
-		fail(at, err);
+		if (!ask_again(at))
+			fail(at, err);
 	}
 }
