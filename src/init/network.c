@@ -11,6 +11,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -216,6 +217,12 @@ listen_at(bool ipv6, int type, int port)
 		r = tell_destinations(fd, ipv6);
 	if (r == 0)
 		r = bind_any(fd, ipv6, port);
+	/* What is accepted inherits it: inside there is no network to be careful with, and what paces for one (bbr)
+	 * costs half the speed here. Where it cannot be chosen the host's is as good. */
+	static const char congestion[] = "reno";
+	if (r == 0 && type == SOCK_STREAM)
+		(void)setsockopt(
+		    fd, IPPROTO_TCP, TCP_CONGESTION, congestion, sizeof(congestion) - 1);
 	if (r == 0 && type == SOCK_STREAM && listen(fd, BACKLOG) < 0)
 		r = -errno;
 	return r < 0 ? r : TAKE_FD(fd);

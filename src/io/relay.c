@@ -16,7 +16,8 @@
 #include "base/clock.h"
 #include "io/stream_priv.h"
 
-#define PIPE_BYTES (512 * 1024)
+#define PIPE_BYTES (1024 * 1024) /* the most that anybody may have */
+#define PIPE_BYTES_LESS (256 * 1024)
 #define SPLICES_PER_TURN 4 /* before others get theirs */
 #define PIPES_KEPT 16
 
@@ -58,7 +59,9 @@ pipe_get(struct pipe_ends *ret)
 	int ends[2];
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
 		return -errno;
-	(void)fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES); /* smaller also works */
+	/* Its size is a matter of speed alone; a user may have some such pipes. */
+	if (fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES) < 0)
+		(void)fcntl(ends[1], F_SETPIPE_SZ, PIPE_BYTES_LESS);
 	*ret = (struct pipe_ends){.read = ends[0], .write = ends[1]};
 	return 0;
 }

@@ -36,7 +36,8 @@ stream_new(struct loop *loop, int fd, stream_fn *fn, void *data, struct stream *
 {
 	_cleanup_close_ int socket = fd;
 	int flags = fcntl(socket, F_GETFL);
-	if (flags < 0 || fcntl(socket, F_SETFL, flags | O_NONBLOCK) < 0)
+	if (flags < 0 ||
+	    ((flags & O_NONBLOCK) == 0 && fcntl(socket, F_SETFL, flags | O_NONBLOCK) < 0))
 		return -errno;
 	int on = 1; /* fails for a Unix socket, which has no delay */
 	(void)setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
