@@ -6,8 +6,11 @@ claim that something cannot be read has a control that reads the same thing wher
 
 import base64
 import fcntl
+import glob
+import hmac
 import json
 import os
+import pty
 import resource
 import shutil
 import signal
@@ -563,6 +566,45 @@ class Binding(Case):
         self.assertTrue(gateway.quiet())
 
 
+class Aws(Case):
+    """Of an AWS secret the gateway gets what is derived from it for one day, region and service."""
+
+    SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+
+    def derived(self, scope):
+        key = ("AWS4" + self.SECRET).encode()
+        for part in scope.split("/") + ["aws4_request"]:
+            key = hmac.new(key, part.encode(), "sha256").digest()
+        return key.hex()
+
+    def test_the_gateway_never_gets_the_secret_key(self):
+        vault = self.vault()
+        gateway = vault.join("gateway", gateway=0)
+        answer = vault.set("store", self.SECRET, **{"as": "aws", "user": "AKIDEXAMPLE", "region": "us-east-1",
+                                                    "service": "s3"})
+        self.assertEqual(answer["secrets"][0]["region"], "us-east-1")
+        vault.grant(credential="store")
+        credential = gateway.expect(CREDENTIAL)
+        scope = credential["apply"]["name"]
+        today = [time.strftime("%Y%m%d", time.gmtime(time.time() - late)) for late in (0, 60)]
+        self.assertIn(scope, [day + "/us-east-1/s3" for day in today])
+        self.assertEqual(credential["apply"], {"as": "aws", "name": scope, "user": "AKIDEXAMPLE"})
+        self.assertEqual(credential["value"], self.derived(scope))
+
+    def test_what_an_aws_secret_must_say(self):
+        vault = self.vault()
+        good = {"as": "aws", "user": "AKID", "region": "us-east-1", "service": "s3"}
+        for more, word in (({"user": "A K"}, "access key id"), ({"user": ""}, "access key id"), ({"region": ""}, "region"),
+                           ({"region": "us/east"}, "region"), ({"service": "s3\n"}, "region"), ({"header": "X"}, "no header"),
+                           ({"as": "bearer"}, "only aws"), ({"region": "r" * 200}, "region")):
+            with self.subTest(more):
+                self.assert_refused(vault.set("store", self.SECRET, ERROR, **dict(good, **more)), "secret_invalid", word)
+        for missing in ("user", "region", "service"):
+            self.assert_refused(vault.set("store", self.SECRET, ERROR,
+                                          **{k: v for k, v in good.items() if k != missing}), "secret_invalid")
+        vault.set("store", self.SECRET, **good)
+
+
 class Revoking(Case):
     def test_a_grant_ends_at_once_in_each_way(self):
         vault = self.vault()
@@ -793,6 +835,164 @@ class Locks(Case):
             descriptors = [os.readlink("/proc/%d/fd/%s" % (vault.process.pid, n))
                            for n in os.listdir("/proc/%d/fd" % vault.process.pid)]
             self.assertFalse([d for d in descriptors if "config" in d], descriptors)
+
+
+class Whole(Case):
+    """`ringfence secret` with the real programs."""
+
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="rf-secret-")
+        self.addCleanup(shutil.rmtree, self.directory, True)
+        self.config = os.path.join(self.directory, "config.yaml")
+        self.env = dict(os.environ, RINGFENCE_STATE=os.path.join(self.directory, "state"),
+                        RINGFENCE_CONFIG=self.config)
+        os.mkdir(self.env["RINGFENCE_STATE"])
+        self.addCleanup(self.run_it, "stop")
+
+    def run_it(self, *arguments, value=None, status=0, program="ringfence"):
+        done = subprocess.run([os.path.join(bin_dir(), program)] + list(arguments), env=self.env, text=True,
+                              input=value, stdin=subprocess.DEVNULL if value is None else None,
+                              capture_output=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
+        return done.stdout + done.stderr
+
+    def everything_written(self):
+        found = {}
+        for path in glob.glob(self.directory + "/**", recursive=True):
+            if os.path.isfile(path):
+                with open(path, "rb") as f:
+                    found[path] = f.read()
+        return found
+
+    def test_set_list_and_remove(self):
+        said = self.run_it("secret", "set", "github-ro", "--host", "api.github.com", "--host", "*.githubusercontent.com",
+                           "--path", "/repos/acme/**", "--method", "GET", value=VALUE + "\n")
+        self.assertIn("sealed github-ro, version 1, for api.github.com *.githubusercontent.com", said)
+        self.assertIn("conventional", said)
+        path = os.path.join(self.directory, "value")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write("hunter2hunter2")
+        self.run_it("secret", "set", "forge", path, "--host=git.example.com", "--user", "x-access-token")
+        os.unlink(path)
+        listed = json.loads(self.run_it("secret", "list", "--json"))
+        self.assertEqual([s["name"] for s in listed["secrets"]], ["forge", "github-ro"])
+        self.assertEqual(listed["secrets"][0]["as"], "basic")
+        self.assertEqual(listed["secrets"][1]["bind"], {"hosts": ["api.github.com", "*.githubusercontent.com"],
+                                                        "methods": ["GET"], "paths": ["/repos/acme/**"]})
+        table = self.run_it("secret", "list")
+        self.assertIn("basic x-access-token", table)
+        self.run_it("secret", "remove", "forge")
+        self.assertNotIn("forge", self.run_it("secret", "list"))
+        self.assertIn("there is no secret", self.run_it("secret", "remove", "forge", status=1))
+
+    def test_it_is_recorded_and_the_value_is_written_nowhere(self):
+        self.run_it("secret", "set", "token", "--host", HOST, value=VALUE)
+        self.run_it("secret", "set", "token", "--host", HOST, value=VALUE + "2")
+        self.run_it("secret", "remove", "token")
+        records = self.run_it("audit", "query", "--json")
+        events = [json.loads(line) for line in records.splitlines() if line.startswith("{")]
+        changes = [(e["event"], e["data"]) for e in events if e["event"].startswith("secret-")]
+        self.assertEqual([c[0] for c in changes], ["secret-set", "secret-set", "secret-removed"])
+        self.assertEqual([c[1]["version"] for c in changes], [1, 2, 2])
+        for path, content in self.everything_written().items():
+            for spelling in spellings(VALUE):
+                self.assertNotIn(spelling, content, path)
+        self.run_it("audit", "verify")
+
+    def test_a_value_is_asked_for_without_showing_it(self):
+        self.run_it("start")
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execve(os.path.join(bin_dir(), "ringfence"), ["ringfence", "secret", "set", "typed", "--host", HOST], self.env)
+        shown = b""
+        while b"(not shown): " not in shown:
+            shown += os.read(terminal, 4096)
+        os.write(terminal, b"wrong\x15typed-secrex\x7ft-1\r")
+        try:
+            while True:
+                more = os.read(terminal, 4096)
+                if not more:
+                    break
+                shown += more
+        except OSError:
+            pass
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0, shown)
+        os.close(terminal)
+        self.assertNotIn(b"secre", shown.replace(b"secrets", b""))
+        self.assertIn(b"sealed typed", shown)
+
+    def test_an_interrupt_leaves_the_terminal_as_it_was(self):
+        self.run_it("start")
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.execve("/bin/sh", ["sh", "-c", "%s secret set typed --host %s; stty -a" % (
+                os.path.join(bin_dir(), "ringfence"), HOST)], self.env)
+        shown = b""
+        while b"(not shown): " not in shown:
+            shown += os.read(terminal, 4096)
+        os.write(terminal, b"abc\x03")
+        try:
+            while True:
+                more = os.read(terminal, 4096)
+                if not more:
+                    break
+                shown += more
+        except OSError:
+            pass
+        os.waitpid(pid, 0)
+        os.close(terminal)
+        self.assertIn(b"cannot be read", shown)
+        self.assertRegex(shown, rb"[^-]icanon")
+        self.assertRegex(shown, rb"[^-]echo ")
+
+    def test_wrong_usage_says_what_is_right_and_repeats_no_value(self):
+        for arguments, word in ((["secret"], "set, list or remove"), (["secret", "sett", "x"], "did you mean set"),
+                                (["secret", "set"], "needs the secret's name"), (["secret", "set", "x"], "needs --host"),
+                                (["secret", "list", "x"], "takes no argument"),
+                                (["secret", "remove", "x", "--host", "y"], "only set"),
+                                (["secret", "set", "x", "--host", HOST, "--as", "barer"], "did you mean bearer"),
+                                (["secret", "set", "x", "--host", HOST, "--as", "header"], "needs --header"),
+                                (["secret", "set", "x", "--host", HOST, "--as", "basic"], "needs --user"),
+                                (["secret", "set", "x", "--host", HOST, "--user", "u", "--cookie", "c"], "one way only"),
+                                (["secret", "set", "x", "--host", HOST, "--access-key", "A"], "--region"),
+                                (["secret", "set", "x", "--host", HOST, "--port", "0"], "--port"),
+                                (["secret", "set", "x", "f", "--host", HOST, VALUE], "unexpected argument after x"),
+                                (["secret", "set", "x", "--hots", HOST], "--host")):
+            with self.subTest(arguments):
+                said = self.run_it(*arguments, status=2)
+                self.assertIn(word, said)
+                self.assertNotIn(VALUE, said)
+        said = self.run_it("secret", "set", "x", VALUE, "--host", HOST, status=1)
+        self.assertIn("never an argument", said)
+        self.assertNotIn(VALUE, said)
+        self.assertIn("shorter than 8", self.run_it("secret", "set", "x", "--host", HOST, value="short", status=1))
+        self.assertIn("longer than", self.run_it("secret", "set", "x", "--host", HOST, value="x" * 65540, status=1))
+        self.assertIn("--as", self.run_it("secret", "--help"))
+
+    def test_a_configured_key_is_used_and_its_loss_said(self):
+        key = os.path.join(self.directory, "key")
+        with open(key, "w", encoding="utf-8") as f:
+            f.write("ab" * 32)
+        os.chmod(key, 0o600)
+        with open(self.config, "w", encoding="utf-8") as f:
+            f.write("vault:\n  master_key: {file: %s}\n" % key)
+        said = self.run_it("secret", "set", "token", "--host", HOST, value=VALUE)
+        self.assertIn("sealed with the key of %s" % key, said)
+        self.run_it("stop")
+        os.unlink(key)
+        self.assertIn("no grant and no new secret is possible", self.run_it("secret", "list"))
+        self.assertIn("cannot read the master key", self.run_it("secret", "set", "b", "--host", HOST, value=VALUE, status=1))
+
+    def test_another_user_of_this_machine_is_refused(self):
+        self.run_it("start")
+        self.run_it("secret", "set", "token", "--host", HOST, value=VALUE)
+        os.chmod(self.directory, 0o755)
+        os.chmod(self.env["RINGFENCE_STATE"], 0o755)
+        done = subprocess.run([os.path.join(bin_dir(), "ringfence"), "secret", "list"], env=self.env, text=True,
+                              capture_output=True, timeout=60, check=False, user=MALLORY, group=MALLORY, extra_groups=[])
+        self.assertNotEqual(done.returncode, 0)
+        self.assertNotIn("token", done.stdout)
+        self.assertRegex(done.stderr, "only root and the user|Permission denied|cannot")
 
 
 if __name__ == "__main__":
