@@ -241,9 +241,9 @@ policy_notes(const struct policy *policy, struct buf *notes)
 
 /* ---- terms ---- */
 
-/* Only what rules of this kind can limit: the other members of their struct mean nothing. */
-static struct json *
-limits_json(const struct rule *rule)
+/* Only what rules of this kind can limit: the other members of their struct mean nothing. 0 or -ENOMEM. */
+static int
+add_limits(const struct rule *rule, struct json *limits)
 {
 	static const struct {
 		const char *name;
@@ -253,16 +253,36 @@ limits_json(const struct rule *rule)
 	    {"bytes_per_s", offsetof(struct limits, bytes_per_s)},
 	    {"response_bytes", offsetof(struct limits, response_bytes)},
 	    {"time_ms", offsetof(struct limits, time_ms)}};
-	const struct field *limits = shape_field(rule_shape(rule->kind), "limits");
-	struct json *v = json_new_object();
-	for (const struct field *f = limits != NULL ? limits->sub->fields : NULL;
+	const struct field *field = shape_field(rule_shape(rule->kind), "limits");
+	int r = 0;
+	for (const struct field *f = field != NULL ? field->sub->fields : NULL;
 	     f != NULL && f->name != NULL; f++) {
 		int64_t value = *(const int64_t *)((const char *)&rule->limits + f->offset);
-		for (size_t i = 0; value != FIELD_UNSET && i < ARRAY_LEN(terms); i++)
+		for (size_t i = 0; r == 0 && value != FIELD_UNSET && i < ARRAY_LEN(terms); i++)
 			if (terms[i].offset == f->offset)
-				(void)json_set_int(v, terms[i].name, value);
+				r = json_set_int(limits, terms[i].name, value);
 	}
-	return v;
+	return r;
+}
+
+/* Half of the terms would be other terms: a pin or a limit that is missing permits more. */
+static int
+add_terms(const struct rule *rule, struct json *v)
+{
+	struct json *limits = json_new_object(), *addresses = NULL;
+	int r = add_limits(rule, limits);
+	int set = json_set(v, "limits", limits);
+	if (r == 0)
+		r = set;
+	if (r == 0 && rule->credential != NULL)
+		r = json_set_str(v, "credential", rule->credential);
+	if (r < 0 || rule->addresses.n == 0)
+		return r;
+	addresses = json_new_array();
+	for (size_t i = 0; r == 0 && i < rule->addresses.n; i++)
+		r = json_push(addresses, json_new_string(rule->addresses.items[i]));
+	set = json_set(v, "addresses", addresses);
+	return r < 0 ? r : set;
 }
 
 struct json *
@@ -275,17 +295,5 @@ policy_rule_terms(const struct policy *policy, const char *name)
 	if (rule == NULL)
 		return NULL;
 	struct json *v = json_new_object();
-	if (rule->credential != NULL)
-		(void)json_set_str(v, "credential", rule->credential);
-	if (rule->addresses.n > 0) {
-		struct json *addresses = json_new_array();
-		for (size_t i = 0; i < rule->addresses.n; i++)
-			(void)json_push(addresses, json_new_string(rule->addresses.items[i]));
-		(void)json_set(v, "addresses", addresses);
-	}
-	if (json_set(v, "limits", limits_json(rule)) < 0) {
-		json_free(v);
-		return NULL;
-	}
-	return v;
+	return v != NULL && add_terms(rule, v) == 0 ? v : json_free(v);
 }

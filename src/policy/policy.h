@@ -104,7 +104,8 @@ struct policy_reach {
 };
 struct policy_reach policy_reach(const struct policy *policy, const char *host, int port);
 /* The rule NAME's terms for whoever performs: {"credential"?,"addresses"?:[CIDR],"limits":{"body_bytes"?,
- * "response_bytes"?,"bytes"?,"time_ms"?,"bytes_per_s"?}}; owned. NULL if there is no such rule. */
+ * "response_bytes"?,"bytes"?,"time_ms"?,"bytes_per_s"?}}; owned. NULL if there is no such rule, or
+ * no memory. */
 struct json *policy_rule_terms(const struct policy *policy, const char *name);
 /* Budgets: {"calls_per_task":N,…} as the policy sets them; owned. */
 struct json *policy_budgets(const struct policy *policy);

@@ -45,6 +45,8 @@ static const char text[] =
 	 "  - {name: b, review: sql, database: crm, statements: [delete], tables: [t], approvals: "
 	 "[x, y]}\n"
 	 "  - {name: c, allow: tool, tools: [x], arguments: {n: {type: integer, max: 5}}}\n"
+	 "  - {name: n, allow: git, hosts: any, repositories: any, operations: any, ports: "
+	 "[22, 8000-8002]}\n"
 	 "  - {name: d, deny: net, hosts: [\"*.evil.example\"], ports: [80, 90-99]}\n"
 	 "risk: {data: {t: customer}, review_at: 50}\n"
 	 "tests:\n"
@@ -114,6 +116,28 @@ describing_without_memory_shows_when_it_is_written(void **state)
 	policy_free(policy);
 }
 
+static void
+terms_without_memory_are_none_rather_than_half(void **state)
+{
+	struct policy *policy = load(HEAD
+	    "rules:\n  - {name: a, allow: http, hosts: any, methods: any, credential: c, "
+	    "addresses: [10.0.0.0/8, 192.168.0.0/16], limits: {body: 1KiB, response: 2KiB, time: "
+	    "3s, rate: 4KiB/s}}\n");
+	struct json *whole = policy_rule_terms(policy, "a"), *got = NULL;
+	long n = 0;
+	for (; got == NULL; n++) {
+		fail_at = n;
+		got = policy_rule_terms(policy, "a");
+		fail_at = -1;
+		if (got != NULL)
+			assert_true(json_equal(got, whole));
+	}
+	assert_in_range(n, 10, 1000);
+	json_free(got);
+	json_free(whole);
+	policy_free(policy);
+}
+
 /* What is told of USAGE, if there is any: whole, or not written at all. */
 static void
 check_usage(struct policy_usage *usage, long n)
@@ -161,6 +185,7 @@ main(void)
 	    cmocka_unit_test(loading_without_memory_is_an_error_and_never_half_done),
 	    cmocka_unit_test(comparing_without_memory_is_an_error),
 	    cmocka_unit_test(counting_without_memory_is_an_error),
+	    cmocka_unit_test(terms_without_memory_are_none_rather_than_half),
 	    cmocka_unit_test(describing_without_memory_shows_when_it_is_written),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
