@@ -289,9 +289,9 @@ check_all(struct dial *dial, const struct addresses *found, struct error *err)
 			char text[ADDRESS_TEXT];
 			address_format(address, text);
 			bool literal = strcmp(text, dial->ticket.host) == 0;
-			error_set(err, EACCES, "address_refused", "%s%s%s is %s",
-			    literal ? "" : dial->ticket.host, literal ? "" : ", which is at ", text,
-			    why);
+			error_set(err, EACCES, "address_refused", "%s%s%s%s %s",
+			    literal ? "" : dial->ticket.host, literal ? "" : " is at ", text,
+			    literal ? " is" : ",", why);
 		}
 	}
 }
