@@ -9,7 +9,7 @@
 
 #include "base/macros.h"
 
-#define NAMES_MAX 4096
+#define NAMES_MAX 16384
 #define NAMES_RESOLVER "198.18.0.1"
 
 struct names;

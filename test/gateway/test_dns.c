@@ -587,15 +587,15 @@ a_flood_is_refused_and_noted_once(void **state)
 {
 	held_ns = __real_clock_monotonic_ns();
 	int fd = connect_to("127.0.0.1", SOCK_DGRAM);
-	assert_int_equal(flood(fd, 200, DNS_NOERROR), 200);
+	assert_int_equal(flood(fd, 1000, DNS_NOERROR), 1000);
 	assert_int_equal(flood(fd, 50, DNS_REFUSED), 50);
-	assert_int_equal(arbiter.asked, 200);
+	assert_int_equal(arbiter.asked, 1000);
 	assert_int_equal(arbiter.denied, 1);
 	held_ns += SECOND_NS / 2;
-	assert_int_equal(flood(fd, 50, DNS_NOERROR), 50);
+	assert_int_equal(flood(fd, 250, DNS_NOERROR), 250);
 	assert_int_equal(flood(fd, 1, DNS_REFUSED), 1);
 	held_ns += 100 * SECOND_NS;
-	assert_int_equal(flood(fd, 200, DNS_NOERROR), 200);
+	assert_int_equal(flood(fd, 1000, DNS_NOERROR), 1000);
 	assert_int_equal(flood(fd, 1, DNS_REFUSED), 1);
 	assert_int_equal(arbiter.denied, 1);
 	close(fd);
