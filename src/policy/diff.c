@@ -22,6 +22,7 @@ struct diff {
 	const struct policy *before, *after;
 	struct json *sections[SECTIONS]; /* owned until they are put into the result */
 	struct json *keys;               /* groups that have their witness; owned */
+	struct json *shown;              /* names of rules that have shown a difference; owned */
 	bool differs;                    /* the rule in hand has shown a difference */
 };
 
@@ -122,7 +123,9 @@ try_rules(struct diff *diff, const struct policy *policy, const struct policy *o
 		int r = witness_rule(rule, most, on_witness, diff);
 		if (r < 0)
 			return r;
-		if (diff->differs || same_rule(rule, counterpart) ||
+		if (diff->differs && json_set_bool(diff->shown, rule->name, true) < 0)
+			return -ENOMEM;
+		if (json_get(diff->shown, rule->name) != NULL || same_rule(rule, counterpart) ||
 		    (counterpart != NULL && policy == diff->before))
 			continue;
 		char text[200];
@@ -206,7 +209,10 @@ compare_settings(const struct diff *diff, struct json *settings)
 int
 policy_diff(const struct policy *before, const struct policy *after, struct json **ret)
 {
-	struct diff diff = {.before = before, .after = after, .keys = json_new_object()};
+	struct diff diff = {.before = before,
+	    .after = after,
+	    .keys = json_new_object(),
+	    .shown = json_new_object()};
 	_cleanup_json_ struct json *result = json_new_object();
 	struct json *unknown = json_new_array(), *settings = json_new_array();
 	for (size_t i = 0; i < SECTIONS; i++) {
@@ -222,6 +228,7 @@ policy_diff(const struct policy *before, const struct policy *after, struct json
 	if (r >= 0)
 		r = compare_settings(&diff, settings);
 	json_free(diff.keys);
+	json_free(diff.shown);
 	if (r >= 0)
 		*ret = TAKE_PTR(result);
 	return r < 0 ? -ENOMEM : 0;

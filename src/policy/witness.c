@@ -366,8 +366,14 @@ effect_of(const struct rule *rule, const char *const *texts)
 {
 	if (rule->kind == ACTION_SQL)
 		return strcmp(text_or_x(texts[1]), "select") == 0 ? "read" : "write";
-	if (rule->kind == ACTION_HTTP)
-		return strcmp(text_or_x(texts[2]), "GET") == 0 ? "read" : "write";
+	const char *what = text_or_x(texts[2]); /* method, operation */
+	if (rule->kind == ACTION_HTTP || rule->kind == ACTION_GIT) {
+		static const char *const reads[] = {"GET", "HEAD", "OPTIONS", "fetch"};
+		for (size_t i = 0; i < ARRAY_LEN(reads); i++)
+			if (strcmp(what, reads[i]) == 0)
+				return "read";
+		return "write";
+	}
 	return rule->kind == ACTION_MODEL ? "read" : "write";
 }
 

@@ -114,6 +114,7 @@ class Tool(unittest.TestCase):
         self.assertEqual((witness["before"]["decision"], witness["after"]["rule"]), ("deny", "git"))
         back = json.loads(self.run_tool("diff", "q.yaml", "p.yaml", "--json").stdout)
         self.assertEqual(back["denied"][0]["action"], witness["action"])
+        self.assertEqual((diff["unknown"], back["unknown"]), ([], []))  # shown from either side is shown
         same = self.run_tool("diff", "p.yaml", "p.yaml")
         self.assertEqual((same.returncode, same.stdout), (0, "no difference\n"))
 
