@@ -11,127 +11,16 @@ import select
 import socket
 import sys
 import threading
-import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from http_kit import WAIT, Client, Gateway  # noqa: E402
+from http_kit import WAIT, Gateway  # noqa: E402
 from httpd import HttpServer, Response  # noqa: E402
+from smuggling import MARK, Sink, broken_bodies, head, streams  # noqa: E402
 
 HOST = "web.test"
-MARK = b"/smuggled"
-
-
-class Sink:
-    """An upstream that takes anything: every byte is kept; what looks like the end of a head is answered."""
-
-    def __init__(self):
-        self.lock = threading.Condition()
-        self.received, self.open = b"", 0
-        self.socket = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self.address = self.socket.getsockname()
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                connection, _ = self.socket.accept()
-            except OSError:
-                return
-            with self.lock:
-                self.open += 1
-            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
-
-    def serve(self, connection):
-        with connection:
-            try:
-                while data := connection.recv(65536):
-                    with self.lock:
-                        self.received += data
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
-            except OSError:
-                pass
-        with self.lock:
-            self.open -= 1
-            self.lock.notify_all()
-
-    def take(self):
-        """What came since the last time, when all connections have ended."""
-        with self.lock:
-            assert self.lock.wait_for(lambda: self.open == 0, WAIT)
-            data, self.received = self.received, b""
-        return data
-
-    def close(self):
-        self.socket.close()
-
-
-def head(*lines):
-    return "\r\n".join([*lines, "", ""])
-
-
-# Each is one stream of bytes to web.test, with a second request hidden in it. None of them may be let through.
-TAIL = "GET /smuggled HTTP/1.1\r\nHost: web.test\r\n\r\n"
-CHUNKED_TAIL = "0\r\n\r\n" + TAIL
-LENGTH = f"Content-Length: {len(CHUNKED_TAIL)}"
-POST, TO = "POST /front HTTP/1.1", "Host: web.test"
-SMUGGLING = {
-    "CL.TE": head(POST, TO, LENGTH, "Transfer-Encoding: chunked") + CHUNKED_TAIL,
-    "TE.CL": head(POST, TO, "Transfer-Encoding: chunked", "Content-Length: 4") + f"{len(TAIL):x}\r\n{TAIL}\r\n0\r\n\r\n",
-    "two lengths": head(POST, TO, "Content-Length: 0", LENGTH) + CHUNKED_TAIL,
-    "two equal lengths": head(POST, TO, LENGTH, LENGTH) + CHUNKED_TAIL,
-    "a list of lengths": head(POST, TO, "Content-Length: 0, 0") + TAIL,
-    "a signed length": head(POST, TO, "Content-Length: +0") + TAIL,
-    "a negative length": head(POST, TO, "Content-Length: -1") + TAIL,
-    "a hexadecimal length": head(POST, TO, "Content-Length: 0x0") + TAIL,
-    "a length of many digits": head(POST, TO, "Content-Length: 18446744073709551616") + TAIL,
-    "a length with a space before its colon": head(POST, TO, f"Content-Length : {len(TAIL)}") + TAIL,
-    "a length on a folded line": head(POST, TO, "Content-Length:", f" {len(TAIL)}") + TAIL,
-    "a length after a bare LF": f"{POST}\r\n{TO}\r\nX: y\nContent-Length: {len(TAIL)}\r\n\r\n{TAIL}",
-    "a length after a bare CR": f"{POST}\r\n{TO}\r\nX: y\rContent-Length: {len(TAIL)}\r\n\r\n{TAIL}",
-    "a length after a NUL": f"{POST}\r\n{TO}\r\nX: y\0\r\nContent-Length: {len(TAIL)}\r\n\r\n{TAIL}",
-    "Content_Length": head(POST, TO, f"Content_Length: {len(TAIL)}") + TAIL,
-    "chunked twice": head(POST, TO, "Transfer-Encoding: chunked", "Transfer-Encoding: identity") + CHUNKED_TAIL,
-    "chunked, identity": head(POST, TO, "Transfer-Encoding: chunked, identity") + CHUNKED_TAIL,
-    "identity, chunked": head(POST, TO, "Transfer-Encoding: identity, chunked") + CHUNKED_TAIL,
-    "xchunked": head(POST, TO, "Transfer-Encoding: xchunked", LENGTH) + CHUNKED_TAIL,
-    "chunked after a vertical tab": head(POST, TO, "Transfer-Encoding: \vchunked", LENGTH) + CHUNKED_TAIL,
-    "chunked after a tab": head(POST, TO, "Transfer-Encoding:\tchunked") + CHUNKED_TAIL,
-    "chunked on a folded line": head(POST, TO, "Transfer-Encoding:", " chunked") + CHUNKED_TAIL,
-    "a space before the colon of Transfer-Encoding": head(POST, TO, "Transfer-Encoding : chunked") + CHUNKED_TAIL,
-    "Transfer_Encoding": head(POST, TO, "Transfer_Encoding: chunked", LENGTH) + CHUNKED_TAIL,
-    "chunked in version 1.0": head("POST /front HTTP/1.0", TO, "Transfer-Encoding: chunked") + CHUNKED_TAIL,
-    "bare LF in all lines": f"POST /front HTTP/1.1\n{TO}\nContent-Length: 0\n\n{TAIL}",
-    "an empty line first": "\r\n" + head(POST, TO, "Content-Length: 0") + TAIL,
-    "a second request line in the target": head("GET /front HTTP/1.1\rHost: a\r\r" + TAIL.replace("\r\n", "\r"), TO),
-    "a space in the target": head("GET /front HTTP/1.1 /smuggled HTTP/1.1", TO),
-    "HTTP/0.9": "GET /smuggled\r\n",
-    "HTTP/2's preface": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + MARK.decode(),
-    "a lower-case version": head("GET /smuggled http/1.1", TO),
-    "two Hosts": head("GET /smuggled HTTP/1.1", TO, "Host: other.test"),
-    "no Host": head("GET /smuggled HTTP/1.1"),
-    "Expect obfuscated": head(POST, TO, "Expect: y 100-continue", f"Content-Length: {len(TAIL)}") + TAIL,
-    "Expect without a body": head(POST, TO, "Expect: 100-continue") + TAIL,
-    "Connection names Content-Length": head(POST, TO, "Connection: Content-Length", f"Content-Length: {len(TAIL)}") + TAIL,
-    "a name with a control byte": head(POST, TO, "X\x01: y", "Content-Length: 0") + TAIL,
-}
-# These begin well: the request is asked for, but its body gives it away, and what follows is never a request.
-CHUNK = head(POST, TO, "Transfer-Encoding: chunked")
-SMUGGLING_CHUNKS = {
-    "a chunk extension": f"{CHUNK}0;x=y\r\n\r\n{TAIL}",
-    "a chunk extension with a bare LF": f"{CHUNK}2;\nxx\r\n{len(TAIL):x}\r\n{TAIL}\r\n0\r\n\r\n",
-    "a size with white space": f"{CHUNK}0 \r\n\r\n{TAIL}",
-    "a size with a sign": f"{CHUNK}+0\r\n\r\n{TAIL}",
-    "a size with 0x": f"{CHUNK}0x0\r\n\r\n{TAIL}",
-    "a size that overflows": f"{CHUNK}10000000000000000\r\n\r\n{TAIL}",
-    "a size ending in LF": f"{CHUNK}0\n\r\n{TAIL}",
-    "a last line ending in LF": f"{CHUNK}0\r\n\n{TAIL}",
-    "content longer than said": f"{CHUNK}1\r\nab\r\n0\r\n\r\n{TAIL}",
-    "content ending in LF": f"{CHUNK}1\r\na\n0\r\n\r\n{TAIL}",
-    "a trailer that is a request": f"{CHUNK}0\r\n{TAIL}",
-    "a folded trailer": f"{CHUNK}0\r\nX: y\r\n z\r\n\r\n{TAIL}",
-    "no end": f"{CHUNK}ffff\r\n{TAIL}",
-}
+TO = f"Host: {HOST}"
+TAIL = head("GET /smuggled HTTP/1.1", TO)
 
 
 class Base(unittest.TestCase):
@@ -196,7 +85,7 @@ class Smuggling(Base):
         return said
 
     def test_requests_that_two_readers_could_frame_differently_reach_nobody(self):
-        for name, text in SMUGGLING.items():
+        for name, text in streams(HOST).items():
             with self.subTest(name):
                 data = text.encode("latin-1")
                 self.assertIn(MARK, self.control(data))
@@ -208,7 +97,7 @@ class Smuggling(Base):
                 self.assertEqual(self.sink.take(), b"")
 
     def test_a_body_that_breaks_its_framing_ends_the_connection(self):
-        for name, text in SMUGGLING_CHUNKS.items():
+        for name, text in broken_bodies(HOST).items():
             with self.subTest(name):
                 data = text.encode("latin-1")
                 self.assertIn(MARK, self.control(data))
@@ -217,18 +106,17 @@ class Smuggling(Base):
                 arrived = self.sink.take()
                 self.assertEqual([a["request"]["path"] for a, _ in self.g.actions], ["/front"])
                 self.assertNotIn(b"0\r\n\r\n", arrived)
-                if name not in ("no end", "a chunk extension with a bare LF"):
-                    self.assertNotIn(MARK, arrived)
+                self.assertNotIn(MARK, arrived)
 
     def test_what_looks_like_a_request_within_a_body_stays_in_it(self):
-        data = head(POST, TO, f"Content-Length: {len(TAIL)}") + TAIL
+        data = head("POST /front HTTP/1.1", TO, f"Content-Length: {len(TAIL)}") + TAIL
         said = self.through(data.encode())
         self.assertEqual(said.count(b"HTTP/1.1 200"), 1)
         self.assertEqual([a["request"]["path"] for a, _ in self.g.actions], ["/front"])
         self.assertTrue(self.sink.take().endswith(b"\r\n\r\n" + TAIL.encode()))
 
     def test_a_second_request_is_decided_by_itself(self):
-        data = head(POST, TO, "Content-Length: 0") + head("GET /denied/smuggled HTTP/1.1", TO)
+        data = head("POST /front HTTP/1.1", TO, "Content-Length: 0") + head("GET /denied/smuggled HTTP/1.1", TO)
         said = self.through(data.encode())
         self.assertRegex(said, rb"(?s)^HTTP/1.1 200 .*HTTP/1.1 403 ")
         self.assertNotIn(MARK, self.sink.take())
@@ -240,7 +128,7 @@ class Smuggling(Base):
         self.assertEqual(client.answer().status, 200)
         client.close()
         client = self.g.tunnel(HOST, 80, secure=False)
-        for c in SMUGGLING["CL.TE"]:
+        for c in streams(HOST)["CL.TE"]:
             client.send(c)
         self.assertEqual(client.answer().status, 400)
         client.close()
