@@ -42,7 +42,7 @@ connection_free(struct connection *c)
 		guest->usage.bytes_out += stream_bytes_in(c->down);
 		guest->usage.bytes_in += stream_bytes_out(c->down);
 	}
-	c->down = stream_free(c->down);
+	c->down = c->cut ? stream_abort(c->down) : stream_free(c->down);
 	free(c);
 }
 

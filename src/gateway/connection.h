@@ -19,6 +19,7 @@ struct connection {
 	bool proxy;      /* it came to the proxy's port, and nothing has been asked for yet */
 	bool tunnel;     /* by CONNECT: nothing of the request is left */
 	bool secured;    /* TLS with us */
+	bool cut;        /* an answer ends before its end: the sandbox must see a reset */
 	size_t lingered; /* bytes dropped while it ends */
 	struct reach reach;
 	struct reach_question *question;

@@ -105,6 +105,8 @@ exchange_done(struct http *http)
 	http->head = (struct http_head){0};
 	http->where = (struct http_where){0};
 	http->credential = NULL;
+	buf_done(&http->signed_headers);
+	buf_done(&http->signed_query);
 	http->git = GIT_NOT;
 	http->relay = relay_free(http->relay);
 	http->hashed = http->continued = http->reused = http->sent = http->websocket = false;
@@ -127,6 +129,7 @@ void
 http_abort(struct http *http, const char *reason)
 {
 	http_settle(http, reason);
+	http->c->cut = http->answering;
 	connection_free(http->c);
 }
 
@@ -524,6 +527,8 @@ http_begin(struct connection *c)
 	c->http = http;
 	buf_init(&http->head_bytes, HEAD_BYTES_MAX);
 	buf_init(&http->collected, PUSH_MAX);
+	buf_init(&http->signed_headers, HEAD_BYTES_MAX);
+	buf_init(&http->signed_query, HEAD_BYTES_MAX);
 	stream_set_owner(c->down, on_down, http);
 	http_set_state(http, HTTP_HEAD);
 	if (http_clock(http, IDLE_MS))

@@ -68,7 +68,8 @@ struct http {
 	struct ask *ask;
 	struct secret_wait *secret;
 	struct upstream_dial *dial;
-	const struct credential *credential; /* borrowed from the guest; NULL: none */
+	const struct credential *credential;     /* borrowed from the guest; NULL: none */
+	struct buf signed_headers, signed_query; /* of one that is signed (AWS) */
 	int64_t began_ns;
 
 	/* the upstream */

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "gateway/http.h"
+#include "proto/sigv4.h"
 
 #define TICK_MS 30000
 #define STILL_MAX 4
@@ -22,6 +23,12 @@ refuse(struct http *http, int status, const char *code, const char *reason)
 }
 
 /* ---- the head ---- */
+
+static bool
+is_signed(const struct http *http)
+{
+	return http->credential != NULL && http->credential->as == CREDENTIAL_AWS;
+}
 
 /* Whether TEXT has a placeholder that what was granted does not fill. */
 static bool
@@ -50,32 +57,45 @@ has_foreign_placeholder(const struct http *http)
 {
 	const struct http_head *head = &http->head;
 	for (size_t i = 0; i < head->n_headers; i++)
-		if (is_unfilled(http, head->headers[i].value))
+		if (is_unfilled(http, head->headers[i].value) &&
+		    !(is_signed(http) &&
+			credential_replaces(http->credential, head->headers[i].name)))
 			return true;
 	return is_unfilled(http, http->where.path) || is_unfilled(http, http->where.query);
+}
+
+/* "host", or "host:port" where that is not the scheme's usual one. */
+static void
+host_of(const struct http *http, char ret[HOST_MAX + 16])
+{
+	bool v6 = strchr(http->host, ':') != NULL;
+	char port[8] = "";
+	if (http->port != (http->tls ? 443 : 80))
+		(void)snprintf(port, sizeof(port), ":%d", http->port);
+	(void)snprintf(
+	    ret, HOST_MAX + 16, "%s%s%s%s", v6 ? "[" : "", http->host, v6 ? "]" : "", port);
 }
 
 static int
 write_target(const struct http *http, bool fill, struct buf *out)
 {
+	char host[HOST_MAX + 16];
 	struct http_text path = http->where.path, query = http->where.query;
 	(void)buf_add(out, http->head.method.at, http->head.method.len);
 	(void)buf_add_char(out, ' ');
 	int r = fill ? credential_fill_encoded(http->credential, path, out)
 		     : buf_add(out, path.at, path.len);
 	bool added = http->credential != NULL && !fill && http->credential->as == CREDENTIAL_QUERY;
+	if (is_signed(http))
+		query = (struct http_text){buf_str(&http->signed_query), http->signed_query.len};
 	if (r == 0 && (query.len > 0 || added)) {
 		(void)buf_add_char(out, '?');
 		r = added  ? credential_query(http->credential, query, out)
 		    : fill ? credential_fill_encoded(http->credential, query, out)
 			   : buf_add(out, query.at, query.len);
 	}
-	(void)buf_add_str(out, " HTTP/1.1\r\nHost: ");
-	bool v6 = strchr(http->host, ':') != NULL;
-	(void)buf_addf(out, "%s%s%s", v6 ? "[" : "", http->host, v6 ? "]" : "");
-	if (http->port != (http->tls ? 443 : 80))
-		(void)buf_addf(out, ":%d", http->port);
-	(void)buf_add_str(out, "\r\n");
+	host_of(http, host);
+	(void)buf_addf(out, " HTTP/1.1\r\nHost: %s\r\n", host);
 	return r;
 }
 
@@ -112,7 +132,9 @@ write_headers(const struct http *http, bool fill, struct buf *out)
 			 : buf_add(out, h->value.at, h->value.len);
 		(void)buf_add_str(out, "\r\n");
 	}
-	if (r == 0 && http->credential != NULL && !fill)
+	if (r == 0 && is_signed(http))
+		r = buf_add(out, http->signed_headers.data, http->signed_headers.len);
+	else if (r == 0 && http->credential != NULL && !fill)
 		r = credential_header(http->credential, head, out);
 	if (secret_any(http->c->guest))
 		(void)buf_add_str(out, "Accept-Encoding: identity\r\n");
@@ -124,7 +146,7 @@ write_headers(const struct http *http, bool fill, struct buf *out)
 static int
 write_head(const struct http *http, struct buf *out)
 {
-	bool fill = has_placeholder(http);
+	bool fill = !is_signed(http) && has_placeholder(http);
 	int r = write_target(http, fill, out);
 	if (r == 0)
 		r = write_headers(http, fill, out);
@@ -352,6 +374,35 @@ open_upstream(struct http *http, bool fresh)
 
 /* ---- allowed ---- */
 
+/* A request that is signed rather than shown a secret (proto/sigv4.h). False: refused. */
+static bool
+sign(struct http *http)
+{
+	char host[HOST_MAX + 16];
+	uint8_t nothing[SHA256_BYTES];
+	struct error err = {.code = ""};
+	host_of(http, host);
+	sha256("", 0, nothing);
+	struct sigv4_request request = {.head = &http->head,
+	    .host = host,
+	    .path = http->where.path,
+	    .query = http->where.query,
+	    .tls = http->tls,
+	    .body_hash = http->hashed               ? http->request_hash
+		: http->head.body == HTTP_BODY_NONE ? nothing
+						    : NULL,
+	    .now_ms = clock_wall_ms()};
+	buf_clear(&http->signed_headers);
+	buf_clear(&http->signed_query);
+	int r = sigv4_sign(
+	    http->credential, &request, &http->signed_headers, &http->signed_query, &err);
+	if (r == -EPERM)
+		refuse(http, 403, err.code, err.message);
+	else if (r < 0)
+		refuse(http, 503, "no_memory", "the request cannot be signed");
+	return r == 0;
+}
+
 static void
 on_credential(const struct credential *credential, void *data)
 {
@@ -365,7 +416,7 @@ on_credential(const struct credential *credential, void *data)
 	if (has_foreign_placeholder(http))
 		refuse(http, 403, "placeholder_not_bound",
 		    "a placeholder stands for a secret that is not bound to this target");
-	else
+	else if (!is_signed(http) || sign(http))
 		open_upstream(http, /* fresh= */ false);
 }
 

@@ -2,13 +2,15 @@
 """rf-gateway by itself, with its siblings played by the test (gateway_kit.py): what it accepts, asks, performs, settles
 and refuses. Needs root."""
 
-import base64
+import hashlib
+import hmac
 import http.client
 import os
 import shutil
 import socket
 import ssl
 import tempfile
+import time
 import unittest
 
 from gateway_kit import *
@@ -239,6 +241,59 @@ class Credentials(Case):
         with self.tls() as s:
             self.assertEqual(self.ask(s)[0].status, 503)
         self.assertEqual(u.count, 0)
+
+
+def hmac_sha256(key, text):
+    return hmac.new(key, text.encode(), hashlib.sha256).digest()
+
+
+def aws_key(secret, date, region, service):
+    key = hmac_sha256(("AWS4" + secret).encode(), date)
+    for part in (region, service, "aws4_request"):
+        key = hmac_sha256(key, part)
+    return key
+
+
+def aws_signature_holds(head, key):
+    """Whether HEAD's Authorization is right, by an implementation of its own ("Authenticating Requests: Using the
+    Authorization Header", Amazon S3 API Reference)."""
+    lines = head.decode().split("\r\n")
+    method, target, _ = lines[0].split(" ")
+    headers = {k.lower(): v.strip() for k, v in (line.split(":", 1) for line in lines[1:])}
+    scheme, rest = headers["authorization"].split(" ", 1)
+    parts = dict(part.strip().split("=", 1) for part in rest.split(","))
+    scope = parts["Credential"].split("/", 1)[1]
+    path, _, query = target.partition("?")
+    canonical = "\n".join([method, path, "&".join(sorted(query.split("&")))] +
+                          ["%s:%s" % (n, headers[n]) for n in parts["SignedHeaders"].split(";")] +
+                          ["", parts["SignedHeaders"], headers["x-amz-content-sha256"]])
+    text = "\n".join([scheme, headers["x-amz-date"], scope, hashlib.sha256(canonical.encode()).hexdigest()])
+    return hmac.compare_digest(hmac_sha256(key, text).hex(), parts["Signature"])
+
+
+class SignedForAws(Case):
+    def test_a_request_is_signed_anew(self):
+        date = time.strftime("%Y%m%d", time.gmtime())
+        key = aws_key("wJalrXUtnFEMI/K7MDENG", date, "eu-central-1", "s3")
+        self.g.decide = lambda a: {"state": "performing", "credential_body": {
+            "credential": "store", "value": key.hex(),
+            "apply": {"as": "aws", "name": date + "/eu-central-1/s3", "user": "AKIDEXAMPLE"}}}
+        handle = fixed(b"x")
+        self.upstream(handle)
+        agents = ("Authorization: AWS4-HMAC-SHA256 Credential=RINGFENCE_SECRET_store/20000101/x/s3/aws4_request, "
+                  "SignedHeaders=host, Signature=00\r\nX-Amz-Date: 20000101T000000Z\r\n")
+        with self.tls() as s:
+            r, said = self.ask(s, "PUT", "/bucket/a%20b", b"data", agents)
+            self.assertEqual(r.status, 200, said)
+            self.assertEqual(self.ask(s, path="/bucket/?prefix=a%2F&list-type=2", headers=agents)[0].status, 200)
+            presigned = "/bucket/x?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=00"
+            self.assertEqual(self.ask(s, path=presigned)[0].status, 403)
+        self.assertEqual(len(handle.seen), 2)
+        for head, _ in handle.seen:
+            self.assertTrue(aws_signature_holds(head, key), head)
+            self.assertFalse(aws_signature_holds(head.replace(b"/bucket/", b"/other/"), key))
+            self.assertIn(b"Credential=AKIDEXAMPLE/", head)
+        self.assertNotIn("authorization", self.g.proposals[0]["request"]["headers"])
 
 
 class Plain(Case):
