@@ -114,6 +114,36 @@ def pip_package():
     return {"/simple/righthand/": page, "/files/" + name: blob.getvalue()}
 
 
+def apt_repository():
+    """A repository of one package, as apt reads it; what is in the package does not matter to apt-get download."""
+    package = b"!<arch>\nnot really a package\n"
+    packages = ("Package: bothhands\nVersion: 3.0\nArchitecture: all\nMaintainer: A <a@example.com>\n"
+                f"Filename: ./bothhands_3.0_all.deb\nSize: {len(package)}\nSHA256: {hashlib.sha256(package).hexdigest()}\n"
+                "Description: a test\n").encode()
+    release = ("Origin: test\nSuite: ./\nDate: Sat, 01 Jan 2022 00:00:00 UTC\nSHA256:\n"
+               f" {hashlib.sha256(packages).hexdigest()} {len(packages)} Packages\n")
+    return {"/debian/./Release": release, "/debian/./Packages": packages, "/debian/./bothhands_3.0_all.deb": package,
+            "/debian/Release": release, "/debian/Packages": packages, "/debian/bothhands_3.0_all.deb": package}
+
+
+def postgres(connection, log):
+    """Enough of PostgreSQL for psql's one query (protocol version 3.0)."""
+    def message(kind, body):
+        return kind + (len(body) + 4).to_bytes(4, "big") + body
+    stream = connection.makefile("rb")
+    stream.read(int.from_bytes(stream.read(4), "big") - 4)
+    ready = message(b"Z", b"I")
+    connection.sendall(message(b"R", bytes(4)) + message(b"S", b"server_version\0" b"15.0\0") +
+                       message(b"S", b"client_encoding\0UTF8\0") + ready)
+    while kind := stream.read(1):
+        body = stream.read(int.from_bytes(stream.read(4), "big") - 4)
+        log.append(body)
+        if kind == b"Q":
+            column = b"answer\0" + bytes(6) + (25).to_bytes(4, "big") + b"\xff\xff" + b"\xff" * 4 + bytes(2)
+            connection.sendall(message(b"T", b"\0\1" + column) + message(b"D", b"\0\1\0\0\0\x0242") +
+                               message(b"C", b"SELECT 1\0") + ready)
+
+
 def setUpModule():
     global NET
     internet.enter()
@@ -124,6 +154,8 @@ def setUpModule():
     NET.api = NET.https("api.example.com", say, port=8443)
     NET.db = NET.tcp("db.example.com", 5432, echo)
     NET.db_other = NET.tcp("db.example.com", 5433, echo)
+    NET.postgres = NET.tcp("pg.example.com", 5432, postgres)
+    NET.apt = [NET.index("deb.example.com", apt_repository(), port=port) for port in (443, 80)]
     NET.hub = NET.git("git.example.com")
     NET.hub.create("acme/app", {"README": "hello\n", "src/main.c": "int main;\n"})
     NET.npm = NET.index("registry.example.com", npm_package())
@@ -138,7 +170,8 @@ RULES = [
     rule("http", "web", hosts=["www.example.com"], methods=["GET", "HEAD", "POST", "PUT"], schemes=["http", "https"],
          paths=["/", "/plain", "/large", "/post/**", "/moved", "/moved/**"], headers="any"),
     rule("http", "api", hosts=["api.example.com"], ports=[8443], methods=["GET"], headers="any"),
-    rule("net", "database", hosts=["db.example.com"], ports=[5432]),
+    rule("net", "database", hosts=["db.example.com", "pg.example.com"], ports=[5432]),
+    rule("http", "apt", hosts=["deb.example.com"], methods=["GET"], schemes=["http", "https"], headers="any"),
     rule("git", "clone", hosts=["git.example.com"], repositories=["acme/*"], operations=["fetch"]),
     rule("http", "packages", hosts=["registry.example.com", "pypi.example.com"], methods=["GET", "HEAD"], headers="any"),
 ]
@@ -243,6 +276,23 @@ class Clients:
                   "https://pypi.example.com/simple/ --target /tmp/t righthand >&2 && "
                   "PYTHONPATH=/tmp/t python3 -c 'import righthand; print(righthand.say())'")
         self.assertEqual(self.said("env", "PATH=/usr/bin:/bin", "sh", "-c", script), "right hand\n")
+
+    def test_apt(self):
+        self.need("apt-get")
+        script = """mkdir -p /tmp/a/lists/partial /tmp/a/cache/archives/partial /tmp/a/etc && cd /tmp/a && touch status
+echo "deb [trusted=yes] $1/debian ./" > sources.list
+apt="apt-get -qq -o Dir::State=/tmp/a -o Dir::State::status=/tmp/a/status -o Dir::Cache=/tmp/a/cache -o Dir::Etc=/tmp/a/etc
+ -o Dir::Etc::sourcelist=/tmp/a/sources.list -o Dir::Etc::sourceparts=- -o Dir::Etc::trustedparts=- -o APT::Sandbox::User="
+$apt update >&2 && $apt download bothhands >&2 && cat bothhands_3.0_all.deb"""
+        for url in ("https://deb.example.com", "http://deb.example.com"):
+            self.assertIn("not really a package", self.said("sh", "-c", script, "sh", url))
+
+    def test_psql(self):
+        self.need("psql")
+        said = self.said("env", "PGSSLMODE=disable", "psql", "-h", "pg.example.com", "-U", "agent", "-d", "crm", "-Atc",
+                         "select 42 as answer")
+        self.assertEqual(said, "42\n")
+        self.assertIn(b"select 42 as answer\0", NET.postgres.received)
 
     def test_raw_tcp_by_both_families(self):
         self.assertEqual(self.python(ECHO, "db.example.com", "5432"), "AF_INET True\nAF_INET6 True\n")

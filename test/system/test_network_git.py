@@ -162,6 +162,49 @@ class Git:
                        "git push -q origin main:agent/x; " + COMMIT + "git push -q origin main:agent/x")
         self.assertPushed(p, "refs/heads/agent/x")
 
+    def test_a_shallow_clone_pushes_too_and_merges_do(self):
+        p = self.shell("cd /tmp; git clone -q --depth 1 --no-single-branch https://git.example.com/acme/app.git shallow; "
+                       "cd shallow; git switch -q -c agent/x; " + COMMIT + "git push -q origin agent/x; " + COMMIT +
+                       "git push -q origin agent/x; git switch -q -c agent/y main; echo other > OTHER; git add OTHER; "
+                       "git commit -q -m other; git push -q origin agent/y; git switch -q agent/x; "
+                       "git merge -q -m merge agent/y; git push -q origin agent/x")
+        self.assertPushed(p, "refs/heads/agent/x", "refs/heads/agent/y")
+
+    def test_a_fetch_that_negotiates_much_goes_through(self):
+        """Many refs on both sides: git compresses such a request."""
+        bare = os.path.join(NET.hub.root, self.repository + ".git")
+        for i in range(60):
+            tree = NET.hub.git("-C", bare, "rev-parse", "main^{tree}").strip()
+            made = NET.hub.git("-C", bare, "commit-tree", "-m", f"side {i}", "-p", "main", tree).strip()
+            NET.hub.git("-C", bare, "update-ref", f"refs/heads/side/{i}", made)
+        before = len(NET.hub.requests)
+        p = self.shell(COMMIT * 40 + "git fetch -q origin; git branch -r | wc -l")
+        self.assertEqual(p.returncode, 0, p.text)
+        NET.hub.git("-C", bare, "update-ref", "refs/heads/side/new", "refs/heads/side/1")
+        self.assertTrue(any(r.header("Content-Encoding") == "gzip" for r in NET.hub.requests[before:]))
+
+    def test_a_server_that_dies_in_a_push_changes_nothing_and_says_so(self):
+        handle = NET.hub.handle
+
+        def die(request):
+            if request.path.endswith("/git-receive-pack") and len(request.body) > 4:
+                return None
+            return handle(request)
+        for server in NET.hub.servers.each:
+            server.handler = die
+        try:
+            p = self.shell("git push origin main:agent/x")
+        finally:
+            for server in NET.hub.servers.each:
+                server.handler = handle
+        self.assertNotEqual(p.returncode, 0, p.text)
+        self.assertEqual(self.refs(), {"refs/heads/main": self.main})
+        _, records = NET.audit(self.ring)
+        pushed = next(r["action_id"] for r in records if r["event"] == "decision" and
+                      r["data"].get("request", {}).get("operation") == "push")
+        states = [r["data"]["state"] for r in records if r["event"] == "settled" and r["action_id"] == pushed]
+        self.assertEqual(states, ["unknown"])  # the server had all of it, and said nothing
+
     def test_another_repository_is_out_of_reach(self):
         NET.hub.create(f"other/{self.mode}")
         before = NET.hub.refs(f"other/{self.mode}")
