@@ -32,6 +32,7 @@ a_name_has_one_canonical_form(void **state)
 	    {"xn--80ak6aa92e.com",
 		"xn--80ak6aa92e.com"}, /* looks like apple.com; is another name */
 	    {"xn--ls8h.la", "xn--ls8h.la"},
+	    {"xn--dn32g.com", "xn--dn32g.com"}, /* the last character there is */
 
 	    {X63 ".example", X63 ".example"},
 	    {X63 "." X63 "." X63 "." X10 X10 X10 X10 X10 X10 "x",
@@ -76,7 +77,8 @@ what_is_not_a_plain_name_is_refused(void **state)
 	    /* A-labels that decode to nothing, to ASCII, or not at all */
 	    "xn--", "xn--.com", "xn--a-.com", "xn---a.com", "xn--example-.com", "xn--ASCII-.com",
 	    "xn--99999999.com", "xn--a-b_c.com", "xn--zzzzzzzzzzzz.com", "xn--0.com",
-	    X63 "x.example", X63 "." X63 "." X63 "." X63,
+	    /* a surrogate, and one beyond the last character */
+	    "xn--ib9b.com", "xn--en32g.com", X63 "x.example", X63 "." X63 "." X63 "." X63,
 	    X63 "." X63 "." X63 "." X10 X10 X10 X10 X10 X10 "xx"};
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
 		char name[HOSTNAME_TEXT] = "untouched";
