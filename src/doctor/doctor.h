@@ -55,6 +55,8 @@ check_fn check_namespace_limits, check_memory, check_processes;
 check_fn check_cgroup, check_cgroup_layout, mend_cgroup;
 /* checks.c: the place */
 check_fn check_container, check_disk, check_programs;
+/* network.c: what policies with a network need */
+check_fn check_network;
 /* mend.c: what to do about what a probe found */
 check_fn mend_namespaces, mend_landlock, mend_seccomp, mend_proc, mend_overlay, mend_idmap,
     mend_here, mend_run;

@@ -36,6 +36,7 @@ static const struct check checks[] = {
     {"memory", "", check_memory, NULL},
     {"processes", "", check_processes, NULL},
     {"disk", "disk-limit", check_disk, NULL},
+    {"network", "", check_network, NULL},
     {"programs", "", check_programs, NULL},
     {"isolated runs", "", NULL, mend_run},
 };

@@ -373,6 +373,43 @@ a_disk_that_does_not_execute_or_has_no_room_is_named(void **state)
 	assert_int_equal(unsetenv("RINGFENCE_STATE"), 0);
 }
 
+static void
+what_a_policy_with_a_network_would_miss_is_named(void **state)
+{
+	static const char bundle[] =
+	    "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+	(void)state;
+	assert_int_equal(setenv("RINGFENCE_CONFIG", "/config.yaml", 1), 0);
+	struct finding f = examine(check_network, NULL);
+	assert_int_equal(f.state, STATE_WEAKER);
+	assert_says(f.fix, "ca-certificates");
+	finding_done(&f);
+	put("/etc/ssl/certs/ca-certificates.crt", bundle);
+	f = examine(check_network, NULL);
+	assert_int_equal(f.state, STATE_WEAKER);
+	assert_says(f.fix, "resolvers");
+	finding_done(&f);
+	put("/etc/resolv.conf", "# ours\nnameserver 192.0.2.1\nnameserver 192.0.2.2\n");
+	f = examine(check_network, NULL);
+	assert_int_equal(f.state, STATE_OK);
+	assert_says(f.detail, "1 authority in");
+	assert_says(f.detail, "2 resolvers, IPv4 alone");
+	finding_done(&f);
+	put("/config.yaml", "network: {authorities: /own.pem, resolvers: [127.0.0.1]}\n");
+	put("/proc/net/if_inet6", "");
+	put("/own.pem", bundle);
+	f = examine(check_network, NULL);
+	assert_int_equal(f.state, STATE_OK);
+	assert_says(f.detail, "/own.pem, 1 resolver, IPv4 and IPv6");
+	finding_done(&f);
+	put("/config.yaml", "network: {authorites: /own.pem}\n");
+	f = examine(check_network, NULL);
+	assert_int_equal(f.state, STATE_WEAKER);
+	assert_says(f.detail, "authorites");
+	finding_done(&f);
+	assert_int_equal(unsetenv("RINGFENCE_CONFIG"), 0);
+}
+
 #define ROOTED(test) cmocka_unit_test_setup_teardown(test, make_root, remove_root)
 
 int
@@ -392,6 +429,7 @@ main(void)
 	    ROOTED(a_container_is_known_by_its_marks),
 	    ROOTED(little_memory_is_weaker_also_where_only_our_group_has_little),
 	    ROOTED(a_disk_that_does_not_execute_or_has_no_room_is_named),
+	    ROOTED(what_a_policy_with_a_network_would_miss_is_named),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -104,10 +104,10 @@ class Case:
         self.assertEqual(r.returncode, 0, r.stdout + r.stderr)
 
     def orphans(self):
-        """rf-arbiter, rf-ledger or rf-init of ours without a supervisor."""
+        """A program of ours without a supervisor."""
         found = []
         for pid in pids():
-            if file_text(f"/proc/{pid}/comm").strip() not in ("rf-arbiter", "rf-ledger", "rf-init"):
+            if file_text(f"/proc/{pid}/comm").strip() not in (*PROGRAMS, "rf-init"):
                 continue
             try:
                 where = os.readlink(f"/proc/{pid}/cwd")
