@@ -6,7 +6,7 @@ rules) the sandbox's authority answers."""
 
 import json
 import os
-import ssl
+import shutil
 import sys
 import unittest
 
@@ -134,6 +134,7 @@ def setUpModule():
     NET.fronted = NET.tcp("fronted.example.net", 8443, speak(NET.tls_context("fronted.example.net")))
     NET.both = NET.tcp("both.example.com", 8443, speak(NET.tls_context("fronted.example.net", "another.example.net")))
     NET.stranger = NET.tcp("stranger.example.com", 8443, speak(NET.other_ca().context("stranger.example.com")))
+    NET.spliced = NET.https("spliced.example.com", lambda request: Response(200, "spliced\n"), port=8444)
     NET.read = NET.https("read.example.com", lambda request: Response(200, "from upstream"))
     NET.false = NET.https("false.example.com", lambda request: Response(200, "never"), names=["other.example.com"])
     NET.selfmade = NET.https("selfmade.example.com", lambda request: Response(200, "never"),
@@ -146,6 +147,7 @@ def tearDownModule():
 
 RULES = [
     rule("net", "passed", hosts=["passed.example.com", "both.example.com", "stranger.example.com"], ports=[8443]),
+    rule("net", "spliced", hosts=["spliced.example.com"], ports=[8444]),
     rule("http", "read", hosts=["read.example.com", "false.example.com", "selfmade.example.com"], methods=["GET"],
          headers="any"),
 ]
@@ -242,6 +244,33 @@ print(json.dumps([whole(host, 8443, host) for host in ("both.example.com", "stra
         for server, n in zip((NET.both, NET.stranger), before):
             # The gateway's own look at the certificate came; nothing of the client's did.
             self.assertNotIn(b"GET", b"".join(server.received[n:]))
+
+    def test_the_usual_programs_speak_to_the_upstream_itself(self):
+        """OpenSSL, GnuTLS and node; none of them trusts the sandbox's authority for this, only the upstream's own."""
+        with open(NET.ca.certificate, "rb") as f:
+            authority = f.read()
+        url = "https://spliced.example.com:8444/"
+        programs = {
+            "curl": ["curl", "-sS", "--cacert", "/tmp/ca", url],
+            "wget": ["wget", "-qO-", "--ca-certificate=/tmp/ca", url],
+            "python": [PYTHON, "-c", "import ssl, urllib.request as u; print(u.urlopen('" + url +
+                       "', context=ssl.create_default_context(cafile='/tmp/ca')).read().decode(), end='')"],
+            "node": ["env", "NODE_EXTRA_CA_CERTS=/tmp/ca", "node", "-e",
+                     "fetch('" + url + "').then(r => r.text()).then(t => process.stdout.write(t))"],
+        }
+        before = len(NET.spliced.requests)
+        tried = 0
+        for name, argv in programs.items():
+            if shutil.which(name) is None and name != "python":
+                continue
+            tried += 1
+            p = NET.run(self.ring, self.policy, "sh", "-c", 'cat > /tmp/ca; exec "$@"', "sh", *argv, input=authority)
+            self.assertEqual(p.stdout, b"spliced\n", (name, p.stderr.decode(errors="replace")))
+        self.assertEqual(len(NET.spliced.requests) - before, tried)
+        # The control: where it is read, the upstream's authority is not who vouches.
+        p = NET.run(self.ring, self.policy, "sh", "-c",
+                    "cat > /tmp/ca; exec curl -sS --cacert /tmp/ca https://read.example.com/", input=authority)
+        self.assertEqual(p.returncode, 60, p.stderr)
 
     # ---- read: the sandbox's own authority answers ----
 
