@@ -595,6 +595,38 @@ class Reviews(NetCase):
         shown = a.person(BOB).call(REVIEW_SHOW, {"review_id": v["review_id"]}, REVIEWS)["reviews"][0]
         self.assertEqual(shown["details"], ["refs/heads/main", "  ? → ?"])
 
+    def review(self, a, *words):
+        """What `ringfence review WORDS` prints, for root."""
+        run = os.path.join(a.directory, "home", "run")
+        os.makedirs(run, exist_ok=True)
+        if not os.path.exists(os.path.join(run, "arbiter.sock")):
+            os.symlink(a.path, os.path.join(run, "arbiter.sock"))
+        result = subprocess.run([os.path.join(bin_dir(), "ringfence"), "review"] + list(words), text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=WAIT,
+                                env={"RINGFENCE_STATE": os.path.dirname(run), "PATH": "/usr/bin:/bin"})
+        self.assertEqual(result.returncode, 0, result.stderr)
+        return result.stdout
+
+    def test_the_command_line_shows_requests_and_pushes(self):
+        a, g, s = self.started()
+        body = dict(body_of(b"{}"), headers={"content-type": "application/json", "cookie": "zzsecret"})
+        _, v = self.held(g, s, http("POST", path="/held/x", query="n=1", **body))
+        push = git("push", "acme/app", "main")
+        push["request"]["refs"][0].update(old="a" * 40, new="b" * 40)
+        _, w = self.held(g, s, push)
+        listed = self.review(a, "list")
+        self.assertIn("POST https://example.com/held/x?n=1 (2 bytes", listed)
+        self.assertIn("push to git.example.com/acme/app: main to bbbbbbbbbbbb", listed)
+        shown = self.review(a, "show", v["review_id"])
+        for line in ("command    POST https://example.com/held/x?n=1 (2 bytes application/json, sha256 44136fa355b3…)",
+                     "           header content-type: application/json", "           header cookie: [hidden ",
+                     "           body sha256 44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+                     "target     https://example.com\n"):
+            self.assertIn(line, shown)
+        self.assertNotIn("zzsecret", shown)
+        shown = self.review(a, "show", w["review_id"])
+        self.assertIn("           refs/heads/main\n             %s → %s\n" % ("a" * 40, "b" * 40), shown)
+
     def test_what_an_agent_chose_is_shown_escaped(self):
         a, g, s = self.started()
         _, v = self.held(g, s, http("PUT", path="/held/\u202e", query="\x1b[2J", headers={"x-a": "\x1b[31m"}))
