@@ -96,6 +96,17 @@ check_ticket(
 	return check(gateway, body, ret, err);
 }
 
+/* The supervisor starts us anew, and the arbiter gives a new key. */
+static int
+check_clock(struct dialer *d, struct error *err)
+{
+	if (!tickets_clock_is_lost(d->tickets, clock_wall_ms()))
+		return 0;
+	loop_stop(d->loop, 1);
+	return error_set(err, EACCES, "ticket_refused",
+	    "the dialer refuses the ticket: this host's clock was set back; it starts anew");
+}
+
 /* Answers that the gateway does not read hold descriptors as dials do. */
 static int
 check_room(const struct gateway *gateway, struct error *err)
@@ -112,7 +123,9 @@ begin_dial(struct gateway *gateway, const struct msg *m, struct error *err)
 {
 	struct dialer *d = gateway->dialer;
 	struct ticket ticket = {.port = 0};
-	int r = check_ticket(gateway, m->body, &ticket, err);
+	int r = check_clock(d, err);
+	if (r == 0)
+		r = check_ticket(gateway, m->body, &ticket, err);
 	if (r < 0)
 		return r;
 	r = check_room(gateway, err);

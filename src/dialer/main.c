@@ -18,7 +18,7 @@
  * If compromised, an attacker can connect to whatever this host can, and hand the connections to gateways. They see no
  * byte of the gateways' connections, no credential, no file, and cannot listen.
  *
- * It leaves when the supervisor's socket ends. */
+ * It leaves when the supervisor's socket ends; and, to be started anew, when the host's clock was set back. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -121,5 +121,5 @@ main(int argc, char **argv)
 	explicit_bzero(dialer.key, sizeof(dialer.key));
 	if (r < 0)
 		log_event(LOG_ERROR, "loop-failed", "reason", strerror(-r), NULL);
-	return r < 0 ? EXIT_RINGFENCE : 0;
+	return r < 0 ? EXIT_RINGFENCE : r;
 }

@@ -3,12 +3,12 @@
 #include "dialer/tickets.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <string.h>
 
 #include "base/sha256.h"
 
 #define FIRST_ROOM 1024
+#define CLOCK_BACK_MS 5000 /* well below the life of a ticket */
 
 struct used {
 	uint8_t id[16];     /* of SHA-256 of the text: two that collide are nobody's to find */
@@ -49,6 +49,12 @@ tickets_now_ms(struct tickets *t, int64_t wall_ms)
 {
 	t->latest_ms = MAX(t->latest_ms, wall_ms);
 	return t->latest_ms;
+}
+
+bool
+tickets_clock_is_lost(const struct tickets *t, int64_t wall_ms)
+{
+	return wall_ms < t->latest_ms - CLOCK_BACK_MS;
 }
 
 size_t

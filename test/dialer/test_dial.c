@@ -239,6 +239,19 @@ without_memory_it_answers_or_ends_and_connects_nowhere_else(void **state)
 }
 
 static void
+a_clock_that_was_set_back_ends_it_so_that_it_starts_anew(void **state)
+{
+	struct fixture f;
+	begin(&f);
+	(void)tickets_now_ms(f.dialer.tickets, clock_wall_ms() + 60000);
+	dial(&f, "127.0.0.1", "127.0.0.1");
+	assert_int_equal(loop_run(f.dialer.loop), 1);
+	assert_int_equal(answer(&f), MSG_ERROR);
+	assert_int_equal(accepted(&f), 0);
+	end(&f);
+}
+
+static void
 a_gateway_that_leaves_takes_its_dials_along(void **state)
 {
 	struct fixture f;
@@ -272,6 +285,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_dial_connects_to_the_listener),
 	    cmocka_unit_test(without_memory_it_answers_or_ends_and_connects_nowhere_else),
+	    cmocka_unit_test(a_clock_that_was_set_back_ends_it_so_that_it_starts_anew),
 	    cmocka_unit_test(a_gateway_that_leaves_takes_its_dials_along),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

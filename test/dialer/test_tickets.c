@@ -89,6 +89,9 @@ the_clock_never_goes_back(void **state)
 	assert_int_equal(tickets_now_ms(t, NOW), NOW);
 	assert_int_equal(tickets_now_ms(t, NOW + 5), NOW + 5);
 	assert_int_equal(tickets_now_ms(t, NOW - 100000), NOW + 5);
+	assert_false(tickets_clock_is_lost(t, NOW));
+	assert_false(tickets_clock_is_lost(t, NOW - 4000));
+	assert_true(tickets_clock_is_lost(t, NOW - 6000));
 	tickets_free(t);
 }
 
