@@ -14,7 +14,7 @@
 #include "sys/status.h"
 
 #define PATIENCE_MS 15000
-#define LISTENS_MAX 16 /* messages; each has up to MSG_FDS_MAX listeners */
+#define LISTENS_MAX 32 /* messages; each has up to MSG_FDS_MAX listeners */
 
 enum state { OPENING, OPEN, CLOSING };
 
@@ -146,11 +146,14 @@ prepare_questions(struct network *network, const struct network_spec *spec)
 {
 	struct json *open = json_new_object(), *bind = json_new_object();
 	int64_t rate = json_get_int(json_get(spec->config, "limits"), "network_bytes_per_s", 0);
+	int64_t total = json_get_int(json_get(spec->config, "limits"), "network_bytes", 0);
 	(void)json_set_str(open, "sandbox", spec->sandbox);
 	(void)json_set_str(open, "task", spec->task);
 	(void)json_set(open, "network", json_copy(json_get(spec->config, "network")));
 	if (rate > 0)
 		(void)json_set_int(open, "bytes_per_s", rate);
+	if (total > 0)
+		(void)json_set_int(open, "bytes", total);
 	(void)json_set_str(bind, "sandbox", spec->sandbox);
 	(void)json_set_str(bind, "task", spec->task);
 	(void)json_set(bind, "policy", json_copy(spec->policy));

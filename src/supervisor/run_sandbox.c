@@ -330,7 +330,7 @@ run_on_network(
 {
 	struct run *run = data;
 	if (event == NETWORK_OPENED && run->state == RUN_BUILDING) {
-		run_mark(run, "network", clock_monotonic_ns());
+		run_mark(run, "gateway", clock_monotonic_ns());
 		run_build(run);
 	} else if (event == NETWORK_LISTENS && run->state == RUN_BUILDING) {
 		run_ready(run);

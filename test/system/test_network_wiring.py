@@ -5,12 +5,14 @@ recorded of it, and what is left when any of the programs ends. What the boundar
     RINGFENCE_KILLS=N       how many kills at random (the long suite: 100)
     RINGFENCE_SEED=N        which"""
 
+import io
 import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import tarfile
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -186,17 +188,42 @@ class Wiring(Wired):
         wait_until(lambda: not any(alive(pid) for pid in pids.values()), "every program is gone")
         self.assertFalse(os.path.exists(os.path.join(self.ring.state, "run", "vault.sock")))
 
-    def test_what_is_idle_leaves_whole(self):
-        self.ring.env["RINGFENCE_IDLE_MS"] = "1"  # only the CLI's own supervisors read it, if they do
-        self.good(self.get())
-        self.assertEqual(self.ring.cli("stop").returncode, 0)
-        wait_until(lambda: not self.ring.programs(), "every program is gone")
-
     def test_a_floor_may_ask_for_the_network_namespace(self):
         policy = self.net.policy(self.ring, [SITE], sandbox={"floor": ["net-ns", "seccomp"]})
         self.good(self.ring.run("--policy", policy, "--", *GET))
 
-    def test_an_image_or_listed_root_is_wired_too(self):
+    @unittest.skipUnless(os.path.exists("/bin/busybox"), "needs busybox")
+    def test_an_image_is_wired_whatever_it_brings(self):
+        """One with a bundle at a place of its distribution, behind a link, and one that has nothing."""
+        self.net.http("plain.example.com", lambda request: Response(200, "hello\n"))
+        plain = rule("http", name="plain", hosts=["plain.example.com"], methods=["GET"], ports=[80], schemes=["http"])
+        bundle = "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem"
+        for name, files in (("bare", {}), ("full", {bundle: b"theirs", "etc/resolv.conf": b"nameserver 192.0.2.1\n"})):
+            archive = os.path.join(self.ring.dir, name + ".tar")
+            with tarfile.open(archive, "w") as tar:
+                with open("/bin/busybox", "rb") as f:
+                    files["bin/busybox"] = f.read()
+                for path, data in files.items():
+                    info = tarfile.TarInfo(path)
+                    info.size, info.mode = len(data), 0o755
+                    tar.addfile(info, io.BytesIO(data))
+                for path, target in (("bin/sh", "busybox"), ("etc/pki/tls/certs/ca-bundle.crt", "/" + bundle)):
+                    info = tarfile.TarInfo(path)
+                    info.type, info.linkname = tarfile.SYMTYPE, target
+                    tar.addfile(info)
+            os.chmod(archive, 0o644)
+            r = self.ring.cli("image", "import", archive, "--name", name)
+            self.assertEqual(r.returncode, 0, r.stderr.decode())
+            policy = self.net.policy(self.ring, [plain], sandbox={"root": "image:" + name}, name=name)
+            script = ("busybox wget -q -O - http://plain.example.com/; busybox grep -c BEGIN $SSL_CERT_FILE; "
+                      "busybox cat /etc/resolv.conf | busybox head -n 1; "
+                      "busybox grep -c BEGIN /etc/pki/tls/certs/ca-bundle.crt 2>/dev/null; true")
+            r = self.ring.run("--policy", policy, "--", "/bin/busybox", "sh", "-c", script)
+            self.assertEqual(r.returncode, 0, r.stderr.decode())
+            expected = ["hello", "2", "nameserver 198.18.0.1", *(["2"] if len(files) > 1 else [])]
+            self.assertEqual(r.stdout.decode().split("\n")[:-1], expected, r.stderr.decode())
+
+    def test_a_listed_root_is_wired_too(self):
         policy = self.ring.write("listed.yaml", json.dumps({
             "version": 1, "name": "listed", "sandbox": {"executables": "listed"},
             "rules": [rule("exec", name="curl", program="/usr/bin/curl", operands="any", options="any"), SITE]}))
@@ -268,6 +295,14 @@ class Ends(Wired):
         self.assertTrue(r.stderr.startswith(b"ringfence: "), r.stderr)
         self.assertEqual(r.stdout, b"")
         wait_until(lambda: len(self.ring.sandboxes()) <= 2, "no sandbox is left")
+
+    def test_a_gateway_that_stands_still_is_ended_and_another_serves(self):
+        if "RINGFENCE_SLOW" not in os.environ:
+            self.skipTest("takes half a minute: the long suite")
+        self.good(self.get())
+        kill(self.ring.programs()["rf-gateway"], signal.SIGSTOP)
+        self.good(self.get())
+        self.assertEqual(self.ended_programs(), ["rf-gateway"])
 
     def test_killing_at_random_leaves_nothing_uncontrolled(self):
         rng = random.Random(SEED)
