@@ -81,16 +81,35 @@ def raise_loopback():
             fcntl.ioctl(s, 0x8916, struct.pack("16sIi", raw, 128, socket.if_nametoindex("lo")))
 
 
+def netlink(kind, flags, body):
+    """One rtnetlink(7) request; its errno, 0 if it worked."""
+    request = struct.pack("=IHHII", 16 + len(body), kind, 0x5 | flags, 1, 0) + body  # REQUEST, ACK
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0) as s:
+        s.send(request)
+        return -struct.unpack_from("=i", s.recv(4096), 16)[0]
+
+
+def attribute(kind, value):
+    return struct.pack("=HH", 4 + len(value), kind) + value + b"\0" * (-len(value) % 4)
+
+
+def change_address(verb, device, address):
+    """"add"s or "del"etes the IPv4 ADDRESS of DEVICE."""
+    kind, flags = {"add": (20, 0x600), "del": (21, 0)}[verb]  # RTM_NEWADDR with CREATE and EXCL, RTM_DELADDR
+    raw = socket.inet_aton(address)
+    body = struct.pack("=BBBBI", socket.AF_INET, 32, 0, 0, socket.if_nametoindex(device))
+    error = netlink(kind, flags, body + attribute(2, raw) + attribute(1, raw))
+    assert error == 0, os.strerror(error)
+
+
 def add_own_address(address):
-    """An address of this host that is not on the loopback interface: on a dummy or a veth, whichever there is."""
-    for kind in (["dummy"], ["veth", "peer", "name", "own1"], ["bridge"]):
-        if subprocess.run(["ip", "link", "add", "own0", "type", *kind], stderr=subprocess.DEVNULL).returncode == 0:
-            break
-    else:
-        return False
-    subprocess.run(["ip", "address", "add", address, "dev", "own0"], check=True)
-    subprocess.run(["ip", "link", "set", "own0", "up"], check=True)
-    return True
+    """An address of this host that is not on the loopback interface; False where the kernel has no interface for it."""
+    for kind in (b"dummy", b"bridge"):
+        body = struct.pack("=BxHiII", 0, 0, 0, 1, 1) + attribute(3, b"own0\0") + attribute(18, attribute(1, kind))
+        if netlink(16, 0x600, body) == 0:  # RTM_NEWLINK, up
+            change_address("add", "own0", address)
+            return True
+    return False
 
 
 class Upstream(threading.Thread):
