@@ -124,7 +124,8 @@ class Store:
     def test_listing_with_parameters_in_any_order(self):
         NET.store.objects.update({("data", "agents/a b"): b"1", ("data", "other"): b"2"})
         text = self.ask("GET", f"https://{HOST}/?prefix=agents/&list-type=2&delimiter=%2f&x-id=ListObjectsV2")
-        self.assertEqual(text, "200 <Key>agents/a b</Key>\n", NET.store.refused)
+        self.assertRegex(text, "^200 .*<Key>agents/a b</Key>", NET.store.refused)
+        self.assertNotIn("other", text)
 
     def test_metadata_is_signed_and_nothing_of_the_dummy_key_arrives(self):
         self.ask("PUT", f"https://{HOST}/agents/m", "sign", "X-Amz-Meta-Note:  two   spaces ", "X-Amz-Security-Token:dummytoken",

@@ -101,7 +101,8 @@ class S3:
         if key == "":
             prefix = dict(urllib.parse.parse_qsl(request.query)).get("prefix", "")
             keys = sorted(k for b, k in self.objects if b == bucket and k.startswith(prefix))
-            return Response(200, "".join(f"<Key>{k}</Key>" for k in keys), {"Content-Type": "application/xml"})
+            return Response(200, "<ListBucketResult>" + "".join(f"<Contents><Key>{k}</Key></Contents>" for k in keys) +
+                            "</ListBucketResult>", {"Content-Type": "application/xml"})
         if (bucket, key) not in self.objects:
             return Response(404, "<Error><Code>NoSuchKey</Code></Error>", {"Content-Type": "application/xml"})
         return Response(200, self.objects[bucket, key], {"Content-Type": "application/octet-stream"})
