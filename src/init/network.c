@@ -90,7 +90,7 @@ status_of(const union reply *reply, ssize_t n)
 	struct nlmsgerr status;
 	if (n < (ssize_t)NLMSG_LENGTH(sizeof(status)) || reply->head.nlmsg_type != NLMSG_ERROR)
 		return n < 0 ? (int)n : -EBADMSG;
-	memcpy(&status, NLMSG_DATA(&reply->head), sizeof(status));
+	memcpy(&status, reply->bytes + NLMSG_HDRLEN, sizeof(status));
 	return status.error;
 }
 
@@ -125,7 +125,7 @@ is_local(int fd, unsigned char family)
 	ssize_t n = ask(fd, &request.head, &reply, sizeof(reply));
 	if (n < (ssize_t)NLMSG_LENGTH(sizeof(answer)) || reply.head.nlmsg_type != RTM_NEWROUTE)
 		return false;
-	memcpy(&answer, NLMSG_DATA(&reply.head), sizeof(answer));
+	memcpy(&answer, reply.bytes + NLMSG_HDRLEN, sizeof(answer));
 	return answer.rtm_type == RTN_LOCAL;
 }
 
