@@ -130,7 +130,8 @@ credential_check_value(const struct json *apply, const char *value, size_t len)
 		return "a header's value cannot begin or end with a space";
 	bool spaced = memchr(value, ' ', len) != NULL;
 	if ((as == CREDENTIAL_BEARER || as == CREDENTIAL_AWS) && spaced)
-		return "a bearer token or a key has no spaces";
+		return as == CREDENTIAL_AWS ? "a secret access key has no spaces"
+					    : "a bearer token has no spaces";
 	if (as == CREDENTIAL_COOKIE &&
 	    (spaced || memchr(value, ';', len) != NULL || memchr(value, ',', len) != NULL ||
 		memchr(value, '"', len) != NULL || memchr(value, '\\', len) != NULL))

@@ -34,11 +34,22 @@ vault_gateway(struct vault *vault, int64_t number)
 
 /* ---- people ---- */
 
+bool
+vault_permits(const struct vault *vault, uid_t uid)
+{
+	return uid == 0 || uid == vault->owner;
+}
+
+static unsigned *
+places_of(struct vault *vault, uid_t uid)
+{
+	return vault_permits(vault, uid) ? &vault->people : &vault->strangers;
+}
+
 static void
 on_person_closed(struct conn *conn)
 {
-	struct vault *vault = conn_data(conn);
-	vault->people--;
+	(*places_of(conn_data(conn), conn_uid(conn)))--;
 }
 
 static void
@@ -46,12 +57,16 @@ on_person(int fd, void *data)
 {
 	struct vault *vault = data;
 	struct conn *conn;
-	if (vault->people >= PEOPLE_MAX) {
+	uid_t uid = 0;
+	gid_t gid = 0;
+	pid_t pid = 0;
+	if (msg_peer(fd, &uid, &gid, &pid) < 0 ||
+	    *places_of(vault, uid) >= (vault_permits(vault, uid) ? PEOPLE_MAX : STRANGERS_MAX)) {
 		(void)close(fd);
 		return;
 	}
 	if (conn_new(vault->loop, fd, PEER_PERSON, routes, on_person_closed, vault, &conn) == 0)
-		vault->people++;
+		(*places_of(vault, uid))++;
 }
 
 /* ---- siblings ---- */

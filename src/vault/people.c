@@ -27,8 +27,7 @@ refuse(struct conn *conn, const struct msg *m, const struct error *err)
 static int
 check_person(const struct vault *vault, const struct conn *conn, struct error *err)
 {
-	uid_t uid = conn_uid(conn);
-	if (uid == 0 || uid == vault->owner)
+	if (vault_permits(vault, conn_uid(conn)))
 		return 0;
 	log_event(LOG_WARNING, "person-refused", NULL);
 	return error_set(err, EPERM, "not_permitted",

@@ -8,7 +8,8 @@
 #include "vault/secrets.h"
 
 #define GATEWAYS_MAX 64
-#define PEOPLE_MAX 16
+#define PEOPLE_MAX 16   /* who may ask for something */
+#define STRANGERS_MAX 4 /* who is told that they may not: they take nobody's place */
 
 enum vault_peer { PEER_SUPERVISOR, PEER_ARBITER, PEER_GATEWAY, PEER_PERSON };
 
@@ -24,7 +25,7 @@ struct vault {
 	struct vault_gateway gateways[GATEWAYS_MAX];
 	struct watch
 	    *listener; /* NULL before the arbiter joined: what people do has to be recorded */
-	unsigned people;
+	unsigned people, strangers;
 	uid_t owner; /* whose installation this is; beside root the one who may ask for something */
 	struct vault_key key;
 	struct secrets secrets;
@@ -36,6 +37,8 @@ struct vault {
 uint8_t *vault_room(void);
 void vault_room_wipe(void);
 
+/* Whether UID may see and change what secrets there are. */
+bool vault_permits(const struct vault *vault, uid_t uid);
 /* The gateway of that number, or NULL. */
 struct vault_gateway *vault_gateway(struct vault *vault, int64_t number);
 /* Starts serving. 0 or -errno. */

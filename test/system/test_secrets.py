@@ -324,6 +324,30 @@ class Sealing(Case):
         os.mkfifo(path)
         self.assert_refused(vault.grant(ERROR)[1], "credential_damaged")
 
+    def test_killed_at_any_time_it_has_the_old_value_or_the_new(self):
+        vault = self.vault()
+        vault.set(value="value-number-0")
+        seen, rounds = set(), 40
+        for i in range(1, rounds + 1):
+            fd = sealed_memfd("value-number-%d" % i)
+            vault.person().send(SECRET_SET, {"name": "token", "as": "bearer", "bind": {"hosts": [HOST]}}, fds=[fd])
+            os.close(fd)
+            if i % 2:  # at once, or when something can be seen of it
+                path = os.path.join(vault.state, "token.sealed.new")
+                for _ in range(i * 20):
+                    if os.path.exists(path):
+                        break
+            vault.process.kill()
+            vault.process.wait()
+            vault.stop()
+            vault.start()
+            gateway = vault.join("gateway", gateway=0)
+            vault.grant()
+            value = int(gateway.expect(CREDENTIAL)["value"].rpartition("-")[2])
+            self.assertLessEqual(value, i)
+            self.assertGreaterEqual(value, max(seen, default=0))
+            seen.add(value)
+
     def test_a_full_disk_leaves_what_was_there(self):
         vault = self.vault()
         vault.stop()
@@ -695,6 +719,19 @@ class Peers(Case):
             self.assertEqual(len(owner.call(SECRET_LIST, {}, SECRETS)["secrets"]), 1)
             if uid is not None:
                 self.assertEqual(len(vault.person(0).call(SECRET_LIST, {}, SECRETS)["secrets"]), 1)
+
+    def test_strangers_take_nobodys_place(self):
+        vault = self.vault()
+        vault.set()
+        refused = 0
+        for _ in range(40):
+            stranger = vault.person(MALLORY)
+            try:
+                self.assert_refused(stranger.call(SECRET_LIST, {}, ERROR), "not_permitted")
+            except (Closed, OSError):
+                refused += 1
+        self.assertEqual(refused, 36)
+        self.assertEqual(len(vault.list()["secrets"]), 1)
 
     def test_people_cannot_speak_as_the_arbiter(self):
         vault = self.vault()
