@@ -60,6 +60,12 @@ buf_grew(struct buf *b, size_t len)
 int
 buf_add(struct buf *b, const void *bytes, size_t len)
 {
+	/* Nearly always there is room. */
+	if (len > 0 && len < b->room - b->len && !b->failed && len <= b->limit - b->len) {
+		memcpy(b->data + b->len, bytes, len);
+		buf_grew(b, len);
+		return 0;
+	}
 	bool fits = !b->failed && len <= b->limit - b->len;
 	uint8_t *at = buf_reserve(b, len);
 	if (at == NULL)

@@ -43,6 +43,17 @@ class_bytes(unsigned class)
 	return class % 2 == 0 ? base : base + base / 2;
 }
 
+/* The smallest class that has BYTES; CLASSES or more: none. */
+static unsigned
+class_for(size_t bytes)
+{
+	if (bytes <= 32)
+		return 0;
+	unsigned log = 63 - (unsigned)__builtin_clzll(bytes - 1); /* 2^log < bytes <= 2^(log+1) */
+	size_t between = ((size_t)1 << log) + ((size_t)1 << (log - 1));
+	return bytes <= between ? 2 * (log - 5) + 1 : 2 * (log - 4);
+}
+
 static uint32_t
 mark_of(const struct block *b, uint32_t kind)
 {
@@ -93,10 +104,8 @@ heap_take(size_t size)
 		errno = ENOMEM;
 		return NULL;
 	}
-	unsigned class = 0;
-	while (class < CLASSES && class_bytes(class) < bytes)
-		class ++;
-	if (class == CLASSES)
+	unsigned class = class_for(bytes);
+	if (class >= CLASSES)
 		return large_new(bytes);
 	struct free_block *reused = lists[class];
 	if (reused != NULL) {
