@@ -266,6 +266,19 @@ keep_terms(struct action *action, const struct decision *decision)
 	return action->terms != NULL ? 0 : -ENOMEM;
 }
 
+/* The rule that permits it may say how often, and how many at a time. */
+static void
+tighten_rates(struct proposal *p)
+{
+	char reason[DECISION_REASON_MAX];
+	const struct action *action = p->action;
+	if (action->binding == NULL || p->decision.verdict == VERDICT_DENY)
+		return;
+	if (!net_rate_admits(action->binding, p->decision.permits,
+		json_get(action->terms, "limits"), reason, sizeof(reason)))
+		deny(&p->decision, reason);
+}
+
 /* Reserves the calls, and stores what must outlive this process: what waits for people, what holds a
  * reservation, and what leaves the sandbox (after a crash it is `unknown`). A budget that is used up
  * turns the decision into a denial. */
@@ -356,11 +369,14 @@ propose(struct arbiter *arbiter, struct proposal *p, struct error *err)
 		if (r < 0)
 			return r;
 	}
+	if (keep_terms(p->action, &p->decision) < 0)
+		return error_set(err, ENOMEM, "out_of_memory", "out of memory");
+	tighten_rates(p);
 	r = reserve(arbiter, p, err);
 	if (r < 0)
 		return r;
 	p->action->decision = decision_to_json(&p->decision);
-	if (p->action->decision == NULL || keep_terms(p->action, &p->decision) < 0)
+	if (p->action->decision == NULL)
 		return error_set(err, ENOMEM, "out_of_memory", "out of memory");
 	action_set_state(p->action, state_after[p->decision.verdict]);
 	announce(arbiter, TAKE_PTR(p->action), p->claim);

@@ -86,6 +86,7 @@ binding_records_denial(struct binding *binding)
 static void
 binding_free(struct binding *binding)
 {
+	net_rates_free(binding);
 	struct arbiter *arbiter = binding->arbiter;
 	struct binding **at = bucket_of(arbiter, binding->sandbox);
 	while (*at != binding)

@@ -7,6 +7,7 @@
  *
  *   net.c          bindings: opened, closed, changed; reach; notes
  *   net_peers.c    gateways, dialer and vault, joined by the supervisor
+ *   net_rates.c    how often, and how many at a time
  *   net_record.c   the record of what a gateway proposes; pure
  *   net_perform.c  verdicts to gateways: tickets, grants, the end of an action */
 #pragma once
@@ -17,6 +18,8 @@
 #define GATEWAYS_MAX 64
 #define BINDING_ACTIONS_MAX 1024 /* under way at one time */
 #define BINDING_REVIEWS_MAX 32   /* waiting for people at one time */
+
+struct net_rate;
 
 /* One gateway process. */
 struct gateway_peer {
@@ -45,6 +48,7 @@ struct binding {
 		int64_t since_ns;
 		unsigned n, suppressed;
 	} notes, denials;
+	struct net_rate *rates; /* owned by net_rates.c */
 	struct binding *chain;
 };
 
@@ -67,6 +71,13 @@ int on_net_open(struct conn *conn, struct msg *m);
 int on_net_close(struct conn *conn, struct msg *m);
 int on_net_reach(struct conn *conn, struct msg *m);
 int on_net_note(struct conn *conn, struct msg *m);
+
+/* net_rates.c */
+/* Whether the limits ("per_minute", "at_once") of RULE, which permits another action of BINDING's, have room for it,
+ * which is then counted. If not, RET_REASON says so in one line. */
+bool net_rate_admits(struct binding *binding, const char *rule, const struct json *limits,
+    char *ret_reason, size_t size);
+void net_rates_free(struct binding *binding);
 
 /* net_peers.c */
 int on_peer_join(struct conn *conn, struct msg *m);

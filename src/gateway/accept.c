@@ -146,6 +146,21 @@ connection_classify(struct connection *c)
 	(void)decide_first(c);
 }
 
+uint64_t
+connections_bytes(const struct guest *guest)
+{
+	uint64_t bytes = 0;
+	for (const struct connection *c = guest->connections; c != NULL; c = c->next) {
+		if (c->down != NULL)
+			bytes += stream_bytes_in(c->down) + stream_bytes_out(c->down);
+		else if (c->raw != NULL)
+			bytes += raw_bytes(c->raw);
+		else if (c->http != NULL)
+			bytes += http_relay_bytes(c->http);
+	}
+	return bytes;
+}
+
 /* ---- the policy changed ---- */
 
 void
@@ -221,7 +236,7 @@ connection_new(struct guest *guest, int fd, int port, bool proxy)
 {
 	struct gateway *gateway = guest->gateway;
 	struct connection *c = NULL;
-	if (guest->n_connections < CONNECTIONS_MAX &&
+	if (guest->n_connections < CONNECTIONS_MAX && !guest->used_up &&
 	    gateway->n_connections < GATEWAY_CONNECTIONS_MAX)
 		c = calloc(1, sizeof(*c));
 	if (c == NULL) {

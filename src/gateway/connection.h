@@ -46,11 +46,14 @@ void connection_what(const struct connection *connection, char *ret, size_t size
 typedef void raw_opened_fn(struct connection *connection, bool ok, const char *reason);
 void raw_begin(struct connection *connection, raw_opened_fn *opened);
 void raw_free(struct raw *raw);
+uint64_t raw_bytes(const struct raw *raw);
 /* The policy changed: C's connection goes on only if it would be allowed now. May free C. */
 void raw_ask_again(struct connection *c);
 
 /* http.c: HTTP/1.1 on DOWN, to (host, port), or on the proxy's port to wherever each request says. */
 void http_begin(struct connection *connection);
 void http_free(struct http *http);
+/* Bytes that passed since nobody reads them (after 101). */
+uint64_t http_relay_bytes(const struct http *http);
 /* The policy changed: what nobody reads any more (after 101) ends. May free C. */
 void http_policy_changed(struct connection *c);

@@ -68,6 +68,9 @@ struct guest {
 	struct secret *secrets;
 	struct stream_meter *meter; /* owned; NULL: no limit */
 	struct guest_usage usage;
+	int64_t bytes_max;      /* of all traffic; 0: no limit */
+	struct timer *watching; /* that limit */
+	bool used_up;
 	int64_t notes_at_ns; /* how much more may be told to the ledger (guests.c) */
 	unsigned notes_left;
 	struct json *denials; /* owned: the first ones, for whoever started the sandbox */
@@ -104,6 +107,8 @@ void reach_done(struct guest *guest);
 
 /* accept.c: what is under way is asked for again, or ends. */
 void connections_policy_changed(struct guest *guest);
+/* Bytes of GUEST's connections that are open, both ways. */
+uint64_t connections_bytes(const struct guest *guest);
 
 /* dns.c: serves FD (taken) for GUEST: a UDP socket, or a listening TCP one. 0 or -errno. */
 struct dns_server;

@@ -93,6 +93,28 @@ guest_denied(struct guest *guest, const char *event, const char *what, const cha
 	(void)conn_send_take(guest->gateway->arbiter, MSG_NET_NOTE, 0, body);
 }
 
+/* ---- the limit of all traffic ---- */
+
+#define WATCH_MS 100
+
+static void
+on_watch(struct timer *timer, void *data)
+{
+	struct guest *guest = data;
+	(void)timer;
+	guest->watching = NULL;
+	uint64_t bytes = guest->usage.bytes_in + guest->usage.bytes_out + connections_bytes(guest);
+	bool watched =
+	    loop_timer(guest->gateway->loop, WATCH_MS, on_watch, guest, &guest->watching) == 0;
+	if (guest->used_up || (watched && bytes <= (uint64_t)guest->bytes_max))
+		return;
+	guest->used_up = true;
+	guest_denied(guest, "connection-refused", "the network",
+	    "the sandbox's limit of traffic is used up", "sandbox.limits.traffic");
+	while (guest->connections != NULL)
+		connection_free(guest->connections);
+}
+
 /* ---- open ---- */
 
 static int
@@ -148,6 +170,10 @@ guest_new(struct gateway *gateway, const struct json *body, struct error *err)
 	guest->names = names_new();
 	guest->denials = json_new_array();
 	guest->authority = tls_authority_new(name, err);
+	guest->bytes_max = json_get_int(body, "bytes", 0);
+	if (guest->bytes_max > 0 &&
+	    loop_timer(gateway->loop, WATCH_MS, on_watch, guest, &guest->watching) < 0)
+		return guest_free(guest);
 	if (per_second > 0)
 		guest->meter = stream_meter_new(gateway->loop, per_second);
 	if (guest->names == NULL || guest->denials == NULL || guest->authority == NULL ||
@@ -270,6 +296,7 @@ guest_free(struct guest *guest)
 		guest->listeners = listener->next;
 		listener_free(listener);
 	}
+	guest->watching = timer_cancel(guest->watching);
 	reach_done(guest);
 	upstreams_done(guest);
 	secrets_done(guest);

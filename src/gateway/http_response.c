@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "gateway/http.h"
@@ -153,6 +154,33 @@ is_encoded(const struct http_head *answer)
 	    answer->body != HTTP_BODY_NONE;
 }
 
+/* Whether PATTERN (a media type, or all of one with a star, any case) is what VALUE begins with. */
+static bool
+is_of_type(const char *pattern, struct http_text value)
+{
+	size_t len = 0, wanted = strlen(pattern);
+	while (len < value.len && strchr("; \t", value.at[len]) == NULL)
+		len++;
+	if (wanted >= 2 && strcmp(pattern + wanted - 2, "/*") == 0)
+		return len >= wanted && strncasecmp(pattern, value.at, wanted - 1) == 0;
+	return len == wanted && strncasecmp(pattern, value.at, len) == 0;
+}
+
+/* The rule may say what types of bodies come in. */
+static bool
+type_may_come_in(const struct http *http)
+{
+	const struct json *types =
+	    json_get(json_get(ask_verdict(http->ask), "limits"), "response_types");
+	const struct http_header *type = http_find(&http->answer, "content-type");
+	if (types == NULL || http->response.done)
+		return true;
+	for (size_t i = 0; type != NULL && i < json_len(types); i++)
+		if (is_of_type(json_str(json_at(types, i), ""), type->value))
+			return true;
+	return false;
+}
+
 static void
 send_answer_head(struct http *http, size_t head_len)
 {
@@ -164,6 +192,10 @@ send_answer_head(struct http *http, size_t head_len)
 		refuse(http, "response_encoded",
 		    "the response is compressed though that was not offered: it cannot be searched "
 		    "for secrets");
+		return;
+	}
+	if (!type_may_come_in(http)) {
+		refuse(http, "response_type", "the rule does not let responses of this type in");
 		return;
 	}
 	if (http->response_max >= 0 && answer->body == HTTP_BODY_LENGTH &&
@@ -263,6 +295,14 @@ read_answer_head(struct http *http)
 		}
 		stream_consume(http->up, (size_t)r); /* interim: we gave our own */
 	}
+}
+
+uint64_t
+http_relay_bytes(const struct http *http)
+{
+	return http->relay == NULL
+	    ? 0
+	    : relay_bytes(http->relay, true) + relay_bytes(http->relay, false);
 }
 
 void

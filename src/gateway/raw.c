@@ -67,6 +67,14 @@ settle(struct raw *raw, const char *error)
 		    outcome(raw, error));
 }
 
+uint64_t
+raw_bytes(const struct raw *raw)
+{
+	if (raw->relay == NULL)
+		return raw->early;
+	return raw->early + relay_bytes(raw->relay, true) + relay_bytes(raw->relay, false);
+}
+
 void
 raw_free(struct raw *raw)
 {
@@ -131,8 +139,7 @@ on_watch(struct timer *timer, void *data)
 	struct raw *raw = data;
 	(void)timer;
 	raw->watch = NULL;
-	uint64_t bytes =
-	    raw->early + relay_bytes(raw->relay, true) + relay_bytes(raw->relay, false);
+	uint64_t bytes = raw_bytes(raw);
 	int64_t ms = (clock_monotonic_ns() - raw->began_ns) / 1000000;
 	if (raw->bytes_max >= 0 && bytes > (uint64_t)raw->bytes_max)
 		refuse(raw, NULL, "the rule's limit of bytes is used up", NULL);

@@ -146,7 +146,7 @@ enum msg_type {
 	MSG_NET_CLOSE = 102, /* {"sandbox"}: it ended, and with it what it asked for; no reply */
 	/* supervisor → gateway */
 	MSG_GATEWAY_OPEN =
-	    103, /* {"sandbox","task","network":{…} (policy_sandbox's),"bytes_per_s"?};
+	    103, /* {"sandbox","task","network":{…} (policy_sandbox's),"bytes_per_s"?,"bytes"? (in all)};
 	            ← MSG_GATEWAY_OPENED */
 	MSG_GATEWAY_OPENED =
 	    104, /* ← {"ca": the sandbox's own authority, PEM}; fds: [sealed memory: the
@@ -172,7 +172,7 @@ enum msg_type {
 	MSG_NET_VERDICT =
 	    114, /* ← {"action_id","state":"performing" (allowed and claimed: do it now) |"reviewing" (another
 	            comes with this serial) |"denied|rejected|expired|revoked|invalidated","decision":{…},
-	            "limits":{"body_bytes"?,"response_bytes"?,"bytes"?,"time_ms"?,"bytes_per_s"?},"ticket"?:{…},
+	            "limits":{"body_bytes"?,"response_bytes"?,"bytes"?,"time_ms"?,"bytes_per_s"?,"response_types"?:[]},"ticket"?:{…},
 	            "mac"?,"grant"?: id of what MSG_CREDENTIAL brings,"credential"?: its name,"review_id"?,
 	            "expires_at"?,"comment"?} */
 	MSG_NET_SETTLE =

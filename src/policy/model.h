@@ -20,7 +20,8 @@ enum exec_gate { GATE_SUBMIT, GATE_KERNEL };
 
 /* What one action may use at most; FIELD_UNSET where the rule says nothing. */
 struct limits {
-	int64_t rows, bytes, body_bytes, response_bytes, tokens, time_ms, bytes_per_s;
+	int64_t rows, bytes, body_bytes, response_bytes, tokens, time_ms, bytes_per_s, per_minute,
+	    at_once;
 };
 
 /* One argument of a tool. */
@@ -49,7 +50,7 @@ struct rule {
 	struct list hosts, addresses;
 	struct ports ports;
 	/* http */
-	struct list schemes, methods, paths, headers, content_types, upgrades;
+	struct list schemes, methods, paths, headers, content_types, responses, upgrades;
 	/* sql */
 	struct list databases, statements, tables, columns, functions;
 	int64_t where;
@@ -72,7 +73,7 @@ struct rule {
 
 struct sandbox_limits {
 	int64_t cpu_millis, memory_bytes, processes, disk_bytes, wall_ms, cpu_time_ms, output_bytes,
-	    open_files, network_bytes_per_s;
+	    open_files, network_bytes_per_s, network_bytes;
 };
 
 struct sandbox {

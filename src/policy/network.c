@@ -3,6 +3,7 @@
  *
  * Nothing here permits anything: each connection, request and push is decided by policy_decide. Reach only
  * spares names and ports that no decision could permit from existing inside. */
+#include <errno.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -251,6 +252,8 @@ add_limits(const struct rule *rule, struct json *limits)
 	} terms[] = {{"body_bytes", offsetof(struct limits, body_bytes)},
 	    {"bytes", offsetof(struct limits, bytes)},
 	    {"bytes_per_s", offsetof(struct limits, bytes_per_s)},
+	    {"at_once", offsetof(struct limits, at_once)},
+	    {"per_minute", offsetof(struct limits, per_minute)},
 	    {"response_bytes", offsetof(struct limits, response_bytes)},
 	    {"time_ms", offsetof(struct limits, time_ms)}};
 	const struct field *field = shape_field(rule_shape(rule->kind), "limits");
@@ -265,12 +268,24 @@ add_limits(const struct rule *rule, struct json *limits)
 	return r;
 }
 
+static struct json *
+texts_json(const struct list *list)
+{
+	struct json *texts = json_new_array();
+	int r = texts == NULL ? -ENOMEM : 0;
+	for (size_t i = 0; r == 0 && i < list->n; i++)
+		r = json_push(texts, json_new_string(list->items[i]));
+	return r < 0 ? json_free(texts) : texts;
+}
+
 /* Half of the terms would be other terms: a pin or a limit that is missing permits more. */
 static int
 add_terms(const struct rule *rule, struct json *v)
 {
-	struct json *limits = json_new_object(), *addresses = NULL;
+	struct json *limits = json_new_object();
 	int r = add_limits(rule, limits);
+	if (r == 0 && rule->responses.mode == LIST_ITEMS)
+		r = json_set(limits, "response_types", texts_json(&rule->responses));
 	int set = json_set(v, "limits", limits);
 	if (r == 0)
 		r = set;
@@ -278,11 +293,7 @@ add_terms(const struct rule *rule, struct json *v)
 		r = json_set_str(v, "credential", rule->credential);
 	if (r < 0 || rule->addresses.n == 0)
 		return r;
-	addresses = json_new_array();
-	for (size_t i = 0; r == 0 && i < rule->addresses.n; i++)
-		r = json_push(addresses, json_new_string(rule->addresses.items[i]));
-	set = json_set(v, "addresses", addresses);
-	return r < 0 ? r : set;
+	return json_set(v, "addresses", texts_json(&rule->addresses));
 }
 
 struct json *

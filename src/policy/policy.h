@@ -83,7 +83,7 @@ struct json *decision_to_json(const struct decision *decision);
  * leaves out is what the built-in `isolated` says, also the floor; cpu_time and network have no default:
  * {"tier","root","executables","workspace","exec_gate",
  *  "limits":{"cpu_millis","memory_bytes","processes","disk_bytes","wall_ms","cpu_time_ms",
- *            "output_bytes","open_files","network_bytes_per_s"},
+ *            "output_bytes","open_files","network_bytes_per_s","network_bytes"},
  *  "floor":[{"term":"memory-limit","strength":"cgroup"},…]  (strength absent: any),
  *  "network":{"ports":[n],"proxy_port":n}  (only with rules that allow or review net, http or git: the ports
  *              that they name, sorted, each once, 53 never; those of ranges above NETWORK_PORTS_MAX are reached by
@@ -104,7 +104,7 @@ struct policy_reach {
 };
 struct policy_reach policy_reach(const struct policy *policy, const char *host, int port);
 /* The rule NAME's terms for whoever performs: {"credential"?,"addresses"?:[CIDR],"limits":{"body_bytes"?,
- * "response_bytes"?,"bytes"?,"time_ms"?,"bytes_per_s"?}}; owned. NULL if there is no such rule, or
+ * "response_bytes"?,"bytes"?,"time_ms"?,"bytes_per_s"?,"per_minute"?,"at_once"?,"response_types"?:[]}}; owned. NULL if there is no such rule, or
  * no memory. */
 struct json *policy_rule_terms(const struct policy *policy, const char *name);
 /* Budgets: {"calls_per_task":N,…} as the policy sets them; owned. */

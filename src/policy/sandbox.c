@@ -18,7 +18,7 @@ limits_json(const struct sandbox_limits *l)
 		int64_t value, otherwise;
 	} limits[] = {{"cpu_millis", l->cpu_millis, 2000}, {"cpu_time_ms", l->cpu_time_ms, 0},
 	    {"disk_bytes", l->disk_bytes, 512LL << 20},
-	    {"memory_bytes", l->memory_bytes, 1LL << 30},
+	    {"memory_bytes", l->memory_bytes, 1LL << 30}, {"network_bytes", l->network_bytes, 0},
 	    {"network_bytes_per_s", l->network_bytes_per_s, 0}, {"open_files", l->open_files, 1024},
 	    {"output_bytes", l->output_bytes, 16LL << 20}, {"processes", l->processes, 128},
 	    {"wall_ms", l->wall_ms, 600000}};

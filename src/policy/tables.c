@@ -45,6 +45,12 @@ static const char *const file_operations[] = {"read", "write", "delete", "commit
 #define LIMIT_BYTES \
 	{"bytes", FIELD_BYTES, LIMITS(bytes), .min = 0, .max = TIB, .doc = "most bytes of one action"}
 
+#define LIMIT_COUNTS \
+	{"per_minute", FIELD_INT, LIMITS(per_minute), .min = 1, .max = 1000000000, \
+	 .doc = "most actions of one sandbox in a minute"}, \
+	{"at_once", FIELD_INT, LIMITS(at_once), .min = 1, .max = 1024, \
+	 .doc = "most actions of one sandbox under way at one time"}
+
 #define LIMITS_FIELD(shape_) \
 	{"limits", FIELD_MAP, FIELD_NOT_DENY, AT(rule, limits), .sub = &(shape_), \
 	 .doc = "what one action may use at most"}
@@ -52,11 +58,11 @@ static const char *const file_operations[] = {"read", "write", "delete", "commit
 	static const struct field id##_fields[] = {__VA_ARGS__, {NULL}}; \
 	static const struct shape id##_shape = {what_, id##_fields, .size = sizeof(struct limits)}
 
-LIMITS_SHAPE(net_limits, "the limits of a net rule", LIMIT_BYTES, LIMIT_TIME, LIMIT_RATE);
+LIMITS_SHAPE(net_limits, "the limits of a net rule", LIMIT_BYTES, LIMIT_TIME, LIMIT_RATE, LIMIT_COUNTS);
 LIMITS_SHAPE(http_limits, "the limits of an http rule",
     {"body", FIELD_BYTES, LIMITS(body_bytes), .min = 0, .max = TIB, .doc = "largest request body"},
     {"response", FIELD_BYTES, LIMITS(response_bytes), .min = 0, .max = TIB,
-     .doc = "largest response body; what is beyond is cut"}, LIMIT_TIME, LIMIT_RATE);
+     .doc = "largest response body; what is beyond is cut"}, LIMIT_TIME, LIMIT_RATE, LIMIT_COUNTS);
 LIMITS_SHAPE(sql_limits, "the limits of an sql rule",
     {"rows", FIELD_INT, LIMITS(rows), .min = 0, .max = 1000000000000LL,
      .doc = "most rows: results are cut there, and a write that is estimated above it is not permitted"},
@@ -65,7 +71,7 @@ LIMITS_SHAPE(tool_limits, "the limits of a tool rule", LIMIT_TIME, LIMIT_BYTES);
 LIMITS_SHAPE(model_limits, "the limits of a model rule",
     {"tokens", FIELD_INT, LIMITS(tokens), .min = 0, .max = 1000000000000LL,
      .doc = "most tokens of one call, prompt and answer together"}, LIMIT_TIME);
-LIMITS_SHAPE(git_limits, "the limits of a git rule", LIMIT_BYTES, LIMIT_TIME);
+LIMITS_SHAPE(git_limits, "the limits of a git rule", LIMIT_BYTES, LIMIT_TIME, LIMIT_COUNTS);
 LIMITS_SHAPE(file_limits, "the limits of a file rule", LIMIT_BYTES);
 
 static const struct field common_fields[] = {
@@ -137,6 +143,8 @@ static const struct field http_fields[] = {
 	 .doc = "request headers that the agent may send beyond the usual ones"},
 	{"content_types", FIELD_LIST, FIELD_OR_ANY, AT(rule, content_types), .check = check_content_type,
 	 .doc = "types of a request body: application/json, text/*"},
+	{"responses", FIELD_LIST, FIELD_NOT_DENY | FIELD_OR_ANY, AT(rule, responses), .check = check_content_type,
+	 .doc = "types of a response body that may come in; others are refused"},
 	{"upgrades", FIELD_LIST, 0, AT(rule, upgrades), .names = upgrade_names,
 	 .doc = "protocols that a connection may change to; what follows is not read"},
 	CREDENTIAL, LIMITS_FIELD(http_limits_shape), {NULL}};
@@ -269,6 +277,8 @@ static const struct field sandbox_limit_fields[] = {
 	 .doc = "open descriptors of one process"},
 	{"network", FIELD_RATE, SLIMITS(network_bytes_per_s), .min = 1, .max = TIB,
 	 .doc = "traffic of the sandbox, both directions together"},
+	{"traffic", FIELD_BYTES, SLIMITS(network_bytes), .min = 1, .max = TIB,
+	 .doc = "bytes that the sandbox may send and receive in its whole life"},
 	{NULL}};
 static const struct shape sandbox_limits_shape = {"the sandbox's limits", sandbox_limit_fields,
     .size = sizeof(struct sandbox_limits)};

@@ -203,9 +203,9 @@ class Gateway:
 
     # ---- the supervisor ----
 
-    def open(self, ports=(80, 443), proxy=3128):
+    def open(self, ports=(80, 443), proxy=3128, **more):
         sandbox = str(uuid.uuid4())
-        self.supervisor.send(GATEWAY_OPEN, {"sandbox": sandbox, "task": str(uuid.uuid4()), "network": {}})
+        self.supervisor.send(GATEWAY_OPEN, {"sandbox": sandbox, "task": str(uuid.uuid4()), "network": {}, **more})
         body = self.supervisor.expect(GATEWAY_OPENED)
         listeners, fds = [], []
         for role, port, kind in [("dns-udp", 53, socket.SOCK_DGRAM), ("dns-tcp", 53, socket.SOCK_STREAM),

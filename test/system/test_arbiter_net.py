@@ -338,6 +338,37 @@ class Tickets(NetCase):
             self.assertEqual(a.ledger.wait_for("decision", action=v["action_id"])["data"]["state"], "denied")
 
 
+LIMITED = """version: 1
+name: web
+sandbox: {workspace: none, limits: {network: 1MiB/s, traffic: 5MiB}}
+rules:
+  - {name: few, allow: http, hosts: [example.com], methods: [GET], paths: [/few], limits: {per_minute: 2},
+     responses: [text/*, application/json]}
+  - {name: one, allow: http, hosts: [example.com], methods: [GET], paths: [/one], limits: {at_once: 1}}
+"""
+
+
+class Rates(NetCase):
+    def test_a_rule_says_how_often(self):
+        a, g, s = self.started(LIMITED)
+        other = self.open(a, g)
+        first = g.verdict(s, http(path="/few"))
+        self.assertEqual(first["limits"], {"per_minute": 2, "response_types": ["text/*", "application/json"]})
+        self.assertEqual([g.verdict(s, http(path="/few"))["state"] for _ in range(2)], ["performing", "denied"])
+        denied = g.verdict(s, http(path="/few"))
+        self.assertIn("few allows 2 in a minute", denied["decision"]["reason"])
+        a.ledger.wait_for("decision", action=denied["action_id"])
+        self.assertEqual(g.verdict(other, http(path="/few"))["state"], "performing")  # each sandbox its own
+        self.assertEqual(g.verdict(s, http(path="/one"))["state"], "performing")  # and each rule
+
+    def test_a_rule_says_how_many_at_one_time(self):
+        a, g, s = self.started(LIMITED)
+        v = g.verdict(s, http(path="/one"))
+        self.assertEqual(g.verdict(s, http(path="/one"))["state"], "denied")
+        g.settle(v)
+        self.assertEqual(g.verdict(s, http(path="/one"))["state"], "performing")
+
+
 class FakeVault(threading.Thread):
     """A vault that grants, until told to refuse; it keeps what it was told."""
 
