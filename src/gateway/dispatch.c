@@ -41,9 +41,10 @@ on_error(struct conn *conn, struct msg *m)
 {
 	if (conn_peer(conn) == PEER_DIALER)
 		return upstream_on_refused(conn, m);
-	if (ask_on_error(conn, m) || reach_on_error(conn, m))
-		return 0;
-	return -EPROTO;
+	/* If it answers neither, whoever asked left meanwhile. */
+	if (!ask_on_error(conn, m))
+		(void)reach_on_error(conn, m);
+	return 0;
 }
 
 /* ---- siblings that come and go ---- */
