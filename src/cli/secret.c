@@ -203,10 +203,11 @@ take_option(struct secret_arguments *a, int option, const char *value)
 
 /* Whether the verb has what it needs; says what is missing. */
 static int
-check_verb(const struct secret_arguments *a)
+check_verb(struct secret_arguments *a)
 {
 	static const char *const verbs[] = {"set", "list", "remove", NULL};
 	const char *verb = a->verb != NULL ? a->verb : "";
+	a->verb = verb;
 	bool set = strcmp(verb, "set") == 0, list = strcmp(verb, "list") == 0;
 	if (!set && !list && strcmp(verb, "remove") != 0) {
 		const char *near = nearest_name(verb, verbs, sizeof(verbs[0]));

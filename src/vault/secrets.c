@@ -23,7 +23,7 @@ compare(const void *a, const void *b)
 struct secret *
 secrets_find(struct secrets *secrets, const char *name)
 {
-	struct secret wanted;
+	struct secret wanted = {.head = NULL};
 	if (strlen(name) > SECRET_NAME_MAX)
 		return NULL;
 	(void)snprintf(wanted.name, sizeof(wanted.name), "%s", name);
@@ -157,23 +157,27 @@ load_one(struct secrets *secrets, const char *name)
 	return r == -EBADMSG || r == -ELOOP ? 0 : r;
 }
 
+static int
+load_all(struct secrets *secrets, DIR *dir)
+{
+	char name[SECRET_NAME_MAX + 1];
+	for (;;) {
+		errno = 0;
+		const struct dirent *entry = readdir(dir);
+		if (entry == NULL)
+			return -errno;
+		int r = name_of(entry->d_name, name) ? load_one(secrets, name) : 0;
+		if (r < 0)
+			return r;
+	}
+}
+
 int
 secrets_load(struct secrets *secrets, struct error *err)
 {
-	char name[SECRET_NAME_MAX + 1];
 	int fd = openat(AT_FDCWD, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	int r = dir == NULL ? -errno : 0;
-	while (r == 0) {
-		errno = 0;
-		const struct dirent *entry = readdir(dir);
-		if (entry == NULL) {
-			r = -errno;
-			break;
-		}
-		if (name_of(entry->d_name, name))
-			r = load_one(secrets, name);
-	}
+	int r = dir == NULL ? -errno : load_all(secrets, dir);
 	if (dir != NULL)
 		(void)closedir(dir);
 	else if (fd >= 0)
