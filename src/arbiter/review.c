@@ -152,7 +152,7 @@ review_store(struct arbiter *arbiter, struct action *action, const struct decisi
     const struct store_budget *budget, int64_t now, enum store_budget_hit *ret_hit,
     struct error *err)
 {
-	_cleanup_buf_ struct buf record;
+	_cleanup_buf_ struct buf record = {0};
 	struct store_action stored;
 	if (arbiter_store(arbiter, err) == NULL)
 		return -EIO;

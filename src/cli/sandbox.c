@@ -105,7 +105,7 @@ int
 sandbox_verb_help(const char *name)
 {
 	const struct verb *v = find_verb(name);
-	_cleanup_buf_ struct buf out;
+	_cleanup_buf_ struct buf out = {0};
 	if (v->name == NULL)
 		return unknown_verb(name);
 	buf_init(&out, 1 << 16);

@@ -559,7 +559,7 @@ sigv4_sign(const struct credential *credential, const struct sigv4_request *requ
     struct buf *headers, struct buf *query, struct error *err)
 {
 	char time[17], payload[SHA256_HEX], signature[SHA256_HEX];
-	_cleanup_buf_ struct buf names, canonical;
+	_cleanup_buf_ struct buf names = {0}, canonical = {0};
 	if (credential->as != CREDENTIAL_AWS || !sigv4_is_scope(credential->field))
 		return error_set(err, EPERM, "aws_payload", "the credential is not one of AWS");
 	const char *service = strrchr(credential->field, '/') + 1;

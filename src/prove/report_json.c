@@ -69,7 +69,7 @@ int
 report_json(const struct prove *p)
 {
 	_cleanup_json_ struct json *root = json_new_object();
-	_cleanup_buf_ struct buf out;
+	_cleanup_buf_ struct buf out = {0};
 	struct json *rows = json_new_array();
 	struct utsname host;
 	char now[32];

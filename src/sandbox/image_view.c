@@ -137,7 +137,7 @@ int
 image_load(int state_fd, const char *dir, struct json **ret, struct error *err)
 {
 	char path[IMAGE_DIR_SIZE + 16];
-	_cleanup_buf_ struct buf text;
+	_cleanup_buf_ struct buf text = {0};
 	(void)snprintf(path, sizeof(path), "%s/image.json", dir);
 	_cleanup_close_ int fd = openat(state_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0)
