@@ -244,6 +244,9 @@ ended(struct supervisor *s, int kind)
 	if (kind == GATEWAY) {
 		(void)error_set(&err, EIO, "gateway_lost",
 		    "rf-gateway ended; nothing can be reached without it");
+		error_remedy(&err,
+		    "if it always does: `ringfence doctor` (network) says whether authorities and "
+		    "configuration are good, run/log in the state directory what it said last");
 		network_lose_all(s, &err);
 	} else {
 		restart(s, kind);

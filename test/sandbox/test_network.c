@@ -10,7 +10,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <linux/seccomp.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -18,6 +20,7 @@
 #include "sandbox/plan.h"
 #include "sandbox/sandbox.h"
 #include "sys/process.h"
+#include "sys/seccomp.h"
 
 #define LISTENERS_MAX 32
 #define PATIENCE_MS 20000
@@ -32,19 +35,19 @@ static const char config_text[] = "{\"root\":\"host\",\"executables\":\"any\",\"
 static const char script[] =
     "import socket, os, sys, json\n"
     "def tcp(family, address, port, send=b''):\n"
-    "    s = socket.socket(family)\n"
-    "    s.settimeout(20)\n"
     "    try:\n"
+    "        s = socket.socket(family)\n"
+    "        s.settimeout(20)\n"
     "        s.connect((address, port))\n"
     "        return s.makefile().readline().strip()\n"
     "    except OSError as e:\n"
     "        return os.strerror(e.errno)\n"
     "def udp(family, address, port):\n"
-    "    s = socket.socket(family, socket.SOCK_DGRAM)\n"
-    "    s.settimeout(20)\n"
-    "    s.connect((address, port))\n"
-    "    s.send(b'query')\n"
     "    try:\n"
+    "        s = socket.socket(family, socket.SOCK_DGRAM)\n"
+    "        s.settimeout(20)\n"
+    "        s.connect((address, port))\n"
+    "        s.send(b'query')\n"
     "        return s.recv(100).decode()\n"
     "    except OSError as e:\n"
     "        return os.strerror(e.errno)\n"
@@ -97,6 +100,7 @@ struct outside {
 	struct json *listeners;
 	int fds[LISTENERS_MAX];
 	size_t n;
+	bool ipv4_only;
 	struct json *evidence; /* owned */
 	struct json *said;     /* owned */
 };
@@ -202,16 +206,53 @@ role_of(const struct outside *o, size_t i)
 static void
 answer_stream(const struct outside *o, size_t i)
 {
-	struct sockaddr_in6 local;
+	union {
+		struct sockaddr any;
+		struct sockaddr_in ipv4;
+		struct sockaddr_in6 ipv6;
+	} local;
 	socklen_t len = sizeof(local);
 	char address[INET6_ADDRSTRLEN];
 	int fd = accept4(o->fds[i], NULL, NULL, SOCK_CLOEXEC);
 	assert_true(fd >= 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&local, &len), 0);
-	assert_int_equal(local.sin6_family, AF_INET6);
-	assert_non_null(inet_ntop(AF_INET6, &local.sin6_addr, address, sizeof(address)));
-	assert_true(dprintf(fd, "%s %s %d\n", role_of(o, i), address, ntohs(local.sin6_port)) > 0);
+	assert_int_equal(getsockname(fd, &local.any, &len), 0);
+	bool ipv6 = local.any.sa_family == AF_INET6;
+	const void *bytes =
+	    ipv6 ? (const void *)&local.ipv6.sin6_addr : (const void *)&local.ipv4.sin_addr;
+	assert_non_null(inet_ntop(local.any.sa_family, bytes, address, sizeof(address)));
+	/* The port is at the same place in both. */
+	assert_true(
+	    dprintf(fd, "%s %s %d\n", role_of(o, i), address, ntohs(local.ipv4.sin_port)) > 0);
 	(void)close(fd);
+}
+
+/* The same for a socket of IPv4 alone. */
+static void
+answer_datagram_ipv4(const struct outside *o, size_t i)
+{
+	char query[64], text[128], address[INET_ADDRSTRLEN];
+	_Alignas(struct cmsghdr) char control[256];
+	struct sockaddr_in peer;
+	struct iovec iov = {query, sizeof(query)};
+	struct msghdr m = {.msg_name = &peer,
+	    .msg_namelen = sizeof(peer),
+	    .msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = control,
+	    .msg_controllen = sizeof(control)};
+	struct in_pktinfo info = {0};
+	assert_true(recvmsg(o->fds[i], &m, 0) > 0);
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	if (c == NULL || c->cmsg_type != IP_PKTINFO)
+		fail_msg("a query came without the address that it was sent to");
+	memcpy(&info, CMSG_DATA(c), sizeof(info));
+	assert_non_null(inet_ntop(AF_INET, &info.ipi_addr, address, sizeof(address)));
+	info = (struct in_pktinfo){.ipi_spec_dst = info.ipi_addr};
+	memcpy(CMSG_DATA(c), &info, sizeof(info));
+	m.msg_controllen = CMSG_SPACE(sizeof(info));
+	iov = (struct iovec){
+	    text, (size_t)snprintf(text, sizeof(text), "%s %s", role_of(o, i), address)};
+	assert_true(sendmsg(o->fds[i], &m, 0) > 0);
 }
 
 /* The answer comes from the address that was asked: the asker's socket is connected and takes no other. */
@@ -263,7 +304,7 @@ serve(struct outside *o)
 			if (wait[i].revents == 0)
 				continue;
 			if (strcmp(role_of(o, i), "dns-udp") == 0)
-				answer_datagram(o, i);
+				(o->ipv4_only ? answer_datagram_ipv4 : answer_datagram)(o, i);
 			else
 				answer_stream(o, i);
 		}
@@ -372,6 +413,44 @@ every_address_is_accepted_outside_and_says_which_it_is(void **state)
 		assert_string_equal(said(o, "usual"), bundle_text);
 }
 
+static int
+without_ipv6(void *data)
+{
+	/* As a kernel that was started with ipv6.disable=1 answers. */
+	static const struct seccomp_rule rules[] = {{__NR_socket, SECCOMP_RET_ERRNO | EAFNOSUPPORT,
+	    {{.index = 0, .op = SECCOMP_EQ, .value = AF_INET6}}, 1}};
+	static const char *const expected[][2] = {{"v4", "tcp 93.184.216.34 443"},
+	    {"v4-unlisted", "Connection refused"}, {"proxy", "proxy 127.0.0.1 3128"},
+	    {"v6", "Address family not supported by protocol"}, {"dns-v4", "dns-udp 198.18.0.1"},
+	    {"dns-elsewhere", "dns-udp 8.8.8.8"}, {"dns-tcp", "dns-tcp 198.18.0.1 53"}};
+	struct outside *o = data;
+	struct seccomp_program program = {0};
+	struct error err = {0};
+	_cleanup_json_ struct json *config = parse(config_text);
+	_cleanup_json_ struct json *routes =
+	    parse("[{\"dev\":\"lo\",\"to\":\"0.0.0.0/0\",\"type\":\"local\"}]");
+	_cleanup_close_ int bundle = make_bundle();
+	assert_int_equal(seccomp_compile(rules, 1, SECCOMP_RET_ALLOW, &program, &err), 0);
+	assert_int_equal(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+	assert_int_equal(seccomp_install(program.code, program.len), 0);
+	seccomp_program_done(&program);
+	o->ipv4_only = true;
+	open_sandbox(o, config, bundle);
+	assert_true(json_equal(json_get(json_get(o->evidence, "network"), "routes"), routes));
+	go(o);
+	serve(o);
+	for (size_t i = 0; i < ARRAY_LEN(expected); i++)
+		assert_string_equal(said(o, expected[i][0]), expected[i][1]);
+	sandbox_kill(o->sandbox);
+	return process_reap(o->sandbox->pidfd, true, NULL) < 0 ? 2 : 0;
+}
+
+static void
+a_host_without_ipv6_has_sockets_of_ipv4(void **state)
+{
+	assert_exited(in_child(without_ipv6, *state), 0);
+}
+
 static void
 the_kernel_says_what_there_is(void **state)
 {
@@ -425,6 +504,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(
 		every_address_is_accepted_outside_and_says_which_it_is, set_up, tear_down),
+	    cmocka_unit_test_setup_teardown(
+		a_host_without_ipv6_has_sockets_of_ipv4, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(the_kernel_says_what_there_is, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(without_a_network_there_is_none, set_up, tear_down),
 	    cmocka_unit_test_setup_teardown(

@@ -292,7 +292,8 @@ class Ends(Wired):
         os.unlink(broken)
         r = self.get()
         self.assertEqual(r.returncode, 125)
-        self.assertTrue(r.stderr.startswith(b"ringfence: "), r.stderr)
+        self.assertTrue(r.stderr.startswith(b"ringfence: rf-gateway ended"), r.stderr)
+        self.assertIn(b"ringfence doctor", r.stderr)
         self.assertEqual(r.stdout, b"")
         wait_until(lambda: len(self.ring.sandboxes()) <= 2, "no sandbox is left")
 
@@ -303,6 +304,16 @@ class Ends(Wired):
         kill(self.ring.programs()["rf-gateway"], signal.SIGSTOP)
         self.good(self.get())
         self.assertEqual(self.ended_programs(), ["rf-gateway"])
+
+    def test_a_kill_waits_for_no_gateway(self):
+        p = self.established()
+        self.assertEqual(self.ring.cli("sandbox", "create", "--policy", self.policy).returncode, 0)
+        kill(self.ring.programs()["rf-gateway"], signal.SIGSTOP)
+        r = self.ring.cli("kill", "all", timeout=10)
+        self.assertEqual(r.returncode, 0, r.stderr.decode())
+        self.assertEqual(p.wait(10), 137)
+        self.assertEqual([p for p in self.ring.sandboxes() if len(children_of(p)) > 1], [])
+        kill(self.ring.programs()["rf-gateway"], signal.SIGCONT)
 
     def test_killing_at_random_leaves_nothing_uncontrolled(self):
         rng = random.Random(SEED)
