@@ -56,17 +56,17 @@ def long_functions(code):
             start = None
 
 
-CLEANED = re.compile(r"^(\s+)_cleanup_buf_ struct buf (\w+(?:, \w+)*);")
+CLEANED = re.compile(r"^\s+(?:_cleanup_\w+_|CLEANUP\(\w+\)) [\w ]+?[ *](\w+(?:, \*?\w+)*);")
 
 
 def cleaned_too_early(code):
-    """A buffer that is cleaned up at a return before it was ever begun: its bytes are whatever the stack had."""
+    """What is cleaned up at a return before it was ever begun: its bytes are whatever the stack had."""
     lines = code.splitlines()
     for number, line in enumerate(lines, 1):
         match = CLEANED.match(line)
-        waiting = set(match.group(2).split(", ")) if match else set()
+        waiting = set(match.group(1).replace("*", "").split(", ")) if match else set()
         for later in lines[number:]:
-            waiting = {name for name in waiting if not re.search(r"&%s\b" % name, later)}
+            waiting = {name for name in waiting if not re.search(r"&%s\b|\b%s = " % (name, name), later)}
             if not waiting or later == "}":
                 break
             if re.search(r"\b(return|goto)\b", later):
@@ -92,7 +92,7 @@ def check(path, complaints, warnings):
     if path.suffix == ".h" and "#pragma once" not in text:
         complaints.append(f"{shown}:1: a header needs #pragma once")
     for number, name in cleaned_too_early(code):
-        complaints.append(f"{shown}:{number}: {name} is cleaned up before it is begun; buf_init it first")
+        complaints.append(f"{shown}:{number}: {name} is cleaned up before it is begun; begin it first, or = {0}")
     for number, name, length in long_functions(code):
         warnings.append(f"{shown}:{number}: warning: {name} has {length} lines")
     if len(lines) > FILE_LINES:
