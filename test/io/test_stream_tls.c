@@ -517,6 +517,78 @@ a_ticket_resumes_and_only_with_its_own_host(void **state)
 	SSL_CTX_free(context);
 }
 
+/* ---- a relay between TLS and a plain socket ---- */
+
+static unsigned n_relays_done;
+
+static void
+on_relay_done(struct relay *relay, void *data)
+{
+	n_relays_done++;
+}
+
+/* The client's end is joined to a socket whose other side is *RET_FAR. */
+static struct relay *
+join(int *ret_far)
+{
+	int fds[2];
+	struct stream *plain;
+	struct relay *relay;
+	n_relays_done = 0;
+	secure("example.com", "example.com");
+	carry_all(65536);
+	socket_pair(fds);
+	*ret_far = fds[1];
+	assert_int_equal(stream_new(loop, fds[0], on_end, NULL, &plain), 0);
+	assert_int_equal(stream_write(server.stream, "waited ", 7), 0);
+	client.keeps = true;
+	carry_all(65536);
+	assert_int_equal(relay_new(client.stream, plain, on_relay_done, NULL, &relay), 0);
+	client.stream = NULL;
+	return relay;
+}
+
+static void
+tls_is_relayed_with_the_ends_of_both_halves(void **state)
+{
+	_cleanup_close_ int far = -1;
+	_cleanup_buf_ struct buf got;
+	struct relay *relay = join(&far);
+	buf_init(&got, 1 << 20);
+	assert_int_equal(stream_write(server.stream, "for you", 7), 0);
+	stream_end(server.stream);
+	carry_all(65536);
+	assert_true(drain(far, &got));
+	assert_string_equal(buf_str(&got), "waited for you");
+	push(far, "and back");
+	carry_all(65536);
+	assert_string_equal(buf_str(&server.got), "and back");
+	assert_int_equal(n_relays_done, 0);
+	assert_int_equal(shutdown(far, SHUT_WR), 0);
+	carry_all(65536);
+	assert_true(server.ended);
+	assert_int_equal(n_relays_done, 1);
+	assert_string_equal(relay_error(relay), "");
+	relay_free(relay);
+}
+
+static void
+tls_that_is_cut_ends_its_relay_as_a_failure(void **state)
+{
+	_cleanup_close_ int far = -1;
+	_cleanup_buf_ struct buf got;
+	struct relay *relay = join(&far);
+	buf_init(&got, 1 << 20);
+	carry_all(65536);
+	assert_int_equal(shutdown(client_wire, SHUT_WR), 0);
+	settle(loop);
+	assert_int_equal(n_relays_done, 1);
+	assert_non_null(strstr(relay_error(relay), "close_notify"));
+	(void)drain(far, &got);
+	assert_string_equal(buf_str(&got), "waited ");
+	relay_free(relay);
+}
+
 /* ---- callbacks and memory ---- */
 
 static void
@@ -572,6 +644,8 @@ main(void)
 	    TEST(a_certificate_of_the_future_is_refused),
 	    TEST(http_1_1_is_selected_and_h2_alone_is_refused),
 	    TEST(a_ticket_resumes_and_only_with_its_own_host),
+	    TEST(tls_is_relayed_with_the_ends_of_both_halves),
+	    TEST(tls_that_is_cut_ends_its_relay_as_a_failure),
 	    TEST(a_stream_may_be_freed_in_any_callback_of_tls),
 	    TEST(what_is_no_host_is_refused_at_once),
 	};
