@@ -70,7 +70,7 @@ class Gateway:
         self.reach = reach or {"raw": False, "plain": True, "intercept": True, "git": False}
         self.lock = threading.Condition()
         self.actions, self.settled, self.notes, self.dials = [], [], [], 0
-        self.siblings, self.clients = [], []
+        self.siblings, self.clients, self.connected = [], [], 0
         self.dir = tempfile.mkdtemp(prefix="rf-gateway-")
         self.sandbox = str(uuid.uuid4())
         self.start(authorities)
@@ -189,8 +189,11 @@ class Gateway:
     def connect(self, port=None):
         s = socket.create_connection(("127.0.0.1", port or self.proxy_port), timeout=WAIT)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.clients.append(Client(s))
-        return self.clients[-1]
+        client = Client(s)
+        with self.lock:
+            self.clients.append(client)
+            self.connected += 1
+        return client
 
     def tunnel(self, host, port=443, secure=True, name=None):
         """Through CONNECT; with TLS as whom NAME says (HOST)."""

@@ -7,15 +7,19 @@ bytes arrive, so it is the gateway that holds them back."""
 import contextlib
 import json
 import os
+import random
 import select
 import socket
+import struct
 import sys
+import tempfile
 import threading
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from http_kit import WAIT, Gateway  # noqa: E402
+from http_kit import GATEWAY_CLOSE, GATEWAY_CLOSED, WAIT, Gateway  # noqa: E402
 from httpd import HttpServer, Response  # noqa: E402
+from internet import Authority  # noqa: E402
 from smuggling import MARK, Sink, broken_bodies, head, streams  # noqa: E402
 
 HOST = "web.test"
@@ -502,6 +506,95 @@ class Answers(Base):
         g, client = self.ask(b"HTTP/1.1 103 Early\r\nLink: </x>\r\n\r\n" * 50 + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         client.send(head("GET / HTTP/1.1", TO))
         self.assertEqual(client.head().status, 200)
+
+
+class Chaos(Base):
+    """Clients and upstreams that break off anywhere, at random (RINGFENCE_SEED): the gateway lives, and every action that
+    was allowed is settled, once."""
+
+    CLIENTS, ROUNDS = 12, int(os.environ.get("RINGFENCE_ROUNDS", "25"))
+
+    def upstream(self, connection):
+        dice, data = random.Random(self.seed + self.next()), b""
+        connection.settimeout(WAIT)
+        while True:
+            while b"\r\n\r\n" not in data:
+                more = connection.recv(65536)
+                if not more:
+                    return
+                data += more
+            data = data.partition(b"\r\n\r\n")[2]
+            answer = dice.choice([
+                b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", b"HTTP/1.1 200 OK\r\n\r\nuntil the end",
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+                b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 None\r\n\r\n", b"HTTP/1.1 200 OK\r\nX : y\r\n\r\n",
+                b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + bytes(300000),
+                b"HTTP/1.1 101 Over\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\nbytes", b"nonsense"])
+            whole = dice.random() < 0.7
+            connection.sendall(answer if whole else answer[:dice.randrange(len(answer))])
+            if not whole or b"until the end" in answer or dice.random() < 0.3:
+                return
+
+    def next(self):
+        with self.lock:
+            self.number += 1
+            return self.number
+
+    def client(self, g, dice):
+        for _ in range(self.ROUNDS):
+            way = dice.random()
+            client = g.tunnel(HOST) if way < 0.1 else g.connect() if way < 0.3 else g.tunnel(HOST, 80, secure=False)
+            text = "".join(dice.choice([
+                head("GET /a HTTP/1.1", TO), head("GET /denied HTTP/1.1", TO), head(f"GET http://{HOST}/b HTTP/1.1", TO),
+                head("HEAD /c HTTP/1.0", TO), head("POST /d HTTP/1.1", TO, "Content-Length: 5", "Expect: 100-continue") + "hello",
+                head("POST /e HTTP/1.1", TO, "Content-Length: 90000") + "x" * 90000,
+                head("POST /f HTTP/1.1", TO, "Transfer-Encoding: chunked") + "5\r\nhello\r\n0\r\n\r\n",
+                head("POST /g HTTP/1.1", TO, "Transfer-Encoding: chunked") + "5;x\r\nhello\r\n0\r\n\r\n",
+                head("GET /h HTTP/1.1", TO, "Connection: upgrade", "Upgrade: websocket"), "nonsense\r\n\r\n"])
+                for _ in range(dice.randrange(1, 6)))
+            if dice.random() < 0.5:
+                text = text[:dice.randrange(len(text) + 1)]
+            while text:
+                n = dice.randrange(1, 60000)
+                client.send(text[:n])
+                text = text[n:]
+            how = dice.random()
+            with contextlib.suppress(EOFError, OSError):
+                if how < 0.4:
+                    client.socket.shutdown(socket.SHUT_WR)
+                    client.rest()
+                elif how < 0.7:
+                    client.socket.settimeout(0.05)  # there may be nothing to come
+                    client.answer()
+                elif how < 0.8:
+                    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+
+    def test_connections_that_break_off_anywhere_leave_nothing_behind(self):
+        self.seed = int(os.environ.get("RINGFENCE_SEED", "0")) or random.randrange(1, 1 << 30)
+        self.lock, self.number = threading.Lock(), 0
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        ca = Authority(directory.name, "upstreams")
+        context = ca.context(HOST)
+        upstreams = {(HOST, 80): self.raw_server(self.upstream),
+                     (HOST, 443): self.raw_server(lambda c: self.upstream(context.wrap_socket(c, server_side=True)))}
+        g = self.gateway(upstreams, authorities=ca.certificate)
+        clients = [threading.Thread(target=self.client, args=(g, random.Random(self.seed * 1000 + i)), daemon=True)
+                   for i in range(self.CLIENTS)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join(3 * WAIT)
+            self.assertFalse(client.is_alive(), f"hangs; RINGFENCE_SEED={self.seed}")
+        self.assertTrue(g.alive(), f"RINGFENCE_SEED={self.seed}")
+        usage = g.supervisor.call(GATEWAY_CLOSE, {"sandbox": g.sandbox}, GATEWAY_CLOSED)["usage"]
+        self.assertEqual(usage["connections"], g.connected)
+        performed = {v["action_id"] for _, v in g.actions if v["state"] == "performing"}
+        with g.lock:
+            self.assertTrue(g.lock.wait_for(lambda: len(g.settled) >= len(performed), WAIT), f"RINGFENCE_SEED={self.seed}")
+        self.assertEqual(sorted(s["action_id"] for s in g.settled), sorted(performed), f"RINGFENCE_SEED={self.seed}")
+        self.assertGreater(len(performed), 20)
 
 
 class Large(Base):
