@@ -2,8 +2,10 @@
  * make one, connect one or bind one; it opens no file, executes nothing, and no memory of its becomes code. */
 #include "gateway/profile.h"
 
+#include <fcntl.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -19,7 +21,6 @@ static const int calls[] = {
     SYS_sendmsg,
     SYS_getsockopt,
     SYS_close,
-    SYS_fcntl,
     SYS_fstat,
     SYS_newfstatat,
     /* connections */
@@ -36,7 +37,6 @@ static const int calls[] = {
     SYS_shutdown,
     SYS_splice,
     SYS_pipe2,
-    SYS_ioctl, /* how much waits (FIONREAD) */
     /* the bundle of authorities that a sandbox gets */
     SYS_memfd_create,
     SYS_ftruncate,
@@ -67,15 +67,34 @@ static const int calls[] = {
     SYS_exit_group,
 };
 
-/* Memory, but none that can be executed. */
+#define FCNTL(command)                                                                      \
+	{                                                                                   \
+		.nr = SYS_fcntl, .action = SECCOMP_RET_ALLOW,                               \
+		.tests = {{.index = 1, .op = SECCOMP_EQ, .value = (command)}}, .n_tests = 1 \
+	}
+#define NO_CODE(call)                                                                            \
+	{                                                                                        \
+		.nr = (call), .action = SECCOMP_RET_ALLOW,                                       \
+		.tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC, .value = 0}}, \
+		.n_tests = 1                                                                     \
+	}
+
+/* Memory, but none that can be executed. Descriptors, but no owner of one (F_SETOWN, FIOSETOWN): the kernel would signal
+ * it in our name, and rootless our uid is everybody's. */
 static const struct seccomp_rule rules[] = {
-    {.nr = SYS_mmap,
+    NO_CODE(SYS_mmap),
+    NO_CODE(SYS_mprotect),
+    FCNTL(F_GETFD),
+    FCNTL(F_SETFD),
+    FCNTL(F_GETFL),
+    FCNTL(F_SETFL),
+    FCNTL(F_DUPFD_CLOEXEC),
+    FCNTL(F_ADD_SEALS),
+    FCNTL(F_SETPIPE_SZ),
+    /* how much waits */
+    {.nr = SYS_ioctl,
 	.action = SECCOMP_RET_ALLOW,
-	.tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC, .value = 0}},
-	.n_tests = 1},
-    {.nr = SYS_mprotect,
-	.action = SECCOMP_RET_ALLOW,
-	.tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC, .value = 0}},
+	.tests = {{.index = 1, .op = SECCOMP_EQ, .value = FIONREAD}},
 	.n_tests = 1},
 };
 

@@ -197,8 +197,9 @@ class Dns:
         self.udp = socket.socket(family, socket.SOCK_DGRAM)
         self.udp.bind(address)
         self.tcp = socket.create_server(self.udp.getsockname()[:2], family=family)
-        threading.Thread(target=self.serve_udp, daemon=True).start()
-        threading.Thread(target=self.serve_tcp, daemon=True).start()
+        self.threads = [threading.Thread(target=serve, daemon=True) for serve in (self.serve_udp, self.serve_tcp)]
+        for thread in self.threads:
+            thread.start()
 
     def names_asked(self):
         return {name for name, _, _ in self.asked}
@@ -277,6 +278,8 @@ class Dns:
             with contextlib.suppress(OSError):
                 s.shutdown(socket.SHUT_RDWR)
             s.close()
+        for thread in self.threads:  # a thread that still waits keeps the port
+            thread.join(10)
 
 
 # ---- servers ----
