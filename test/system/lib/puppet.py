@@ -1,7 +1,7 @@
 """A process that does what it is told: system calls of our choice in somebody else's process (ptrace(2), x86-64).
 
-That is what an attacker who took a program over can do, whatever the hole was: any call, with that process's descriptors,
-user id, seccomp filter and Landlock domain.
+That is what an attacker who took a program over can do, whatever the hole was: any call, with that process's
+descriptors, user id, seccomp filter and Landlock domain.
 
     with Puppet(pid) as p:
         p.call("socket", 2, 1, 0)      # the kernel's answer, negative errno; or Puppet.KILLED
@@ -11,12 +11,13 @@ import ctypes
 import os
 import signal
 
-NUMBERS = {"read": 0, "mmap": 9, "mprotect": 10, "ioctl": 16, "socket": 41, "connect": 42, "sendto": 44, "shutdown": 48, "bind": 49, "listen": 50,
-           "socketpair": 53, "clone": 56, "fork": 57, "execve": 59, "kill": 62, "fcntl": 72, "ptrace": 101, "setuid": 105, "prctl": 157, "mount": 165,
-           "tkill": 200, "openat": 257, "unshare": 272, "setns": 308, "process_vm_readv": 310, "memfd_create": 319,
-           "bpf": 321, "execveat": 322, "io_uring_setup": 425, "pidfd_open": 434, "pidfd_getfd": 438, "openat2": 437}
-REGISTERS = ("r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss fs_base gs_base ds es "
-             "fs gs").split()
+NUMBERS = {
+    "mmap": 9, "ioctl": 16, "socket": 41, "socketpair": 53, "clone": 56, "fork": 57, "execve": 59, "kill": 62, "fcntl": 72,
+    "ptrace": 101, "setuid": 105, "prctl": 157, "mount": 165, "openat": 257, "unshare": 272, "setns": 308,
+    "process_vm_readv": 310, "memfd_create": 319, "bpf": 321, "execveat": 322, "io_uring_setup": 425, "pidfd_open": 434,
+    "openat2": 437}
+REGISTERS = ("r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss "
+             "fs_base gs_base ds es fs gs").split()
 ATTACH, DETACH, GETREGS, SETREGS, SINGLESTEP = 16, 17, 12, 13, 9
 
 libc = ctypes.CDLL(None, use_errno=True)
