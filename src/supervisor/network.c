@@ -172,6 +172,8 @@ ask(struct network *network, struct error *err)
 	if (r == 0)
 		r = conn_send(s->gateway.conn, MSG_GATEWAY_OPEN, network->open_serial,
 		    network->to_gateway, NULL, 0);
+	if (r == -EPIPE || r == -ECONNRESET)
+		r = 0; /* it has ended, which is noticed next: network_lose_all */
 	if (r == 0)
 		r = conn_send(s->arbiter.conn, MSG_NET_OPEN, network->bind_serial,
 		    network->to_arbiter, NULL, 0);

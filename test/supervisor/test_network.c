@@ -210,6 +210,13 @@ hand_over(int type, const char *role, int port)
 
 /* ---- tests ---- */
 
+static void
+stop_loop(struct timer *timer, void *data)
+{
+	(void)timer, (void)data;
+	loop_stop(s.loop, 0);
+}
+
 static int
 set_up(void **state)
 {
@@ -232,10 +239,18 @@ tear_down(void **state)
 	(void)state;
 	network = network_release(network);
 	struct error gone = {.code = "gone"};
+	struct timer *soon;
 	s.leaving = true;
-	s.gateway.conn = NULL;
+	conn_close(TAKE_PTR(s.gateway.conn));
 	network_lose_all(&s, &gone);
 	assert_null(s.networks);
+	conn_close(TAKE_PTR(s.arbiter.conn));
+	conn_close(TAKE_PTR(s.ledger.conn));
+	/* They are freed in a round, and what they watched after it. */
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(loop_timer(s.loop, 1, stop_loop, NULL, &soon), 0);
+		assert_int_equal(loop_run(s.loop), 0);
+	}
 	s.loop = loop_free(s.loop);
 	(void)close(peers.arbiter);
 	(void)close(peers.ledger);
@@ -361,13 +376,6 @@ what_came_of_it_is_told_and_then_the_arbiter_lets_go(void **state)
 	assert_int_equal(json_get_int(json_get(result, "usage"), "denied", 0), 3);
 	assert_null(json_get(result, "else"));
 	(void)expect(peers.arbiter, MSG_NET_CLOSE);
-}
-
-static void
-stop_loop(struct timer *timer, void *data)
-{
-	(void)timer, (void)data;
-	loop_stop(s.loop, 0);
 }
 
 static void
