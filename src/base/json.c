@@ -81,35 +81,19 @@ utf8_sequence(const unsigned char *p, size_t left)
 	return need;
 }
 
-/* STRING (taken) with a copy of BYTES, or NULL. */
-static struct json *
-json_take_copy(struct json *string, const char *bytes, size_t len)
-{
-	string->bytes = malloc(len + 1);
-	if (string->bytes == NULL)
-		return json_free(string);
-	if (len > 0)
-		memcpy(string->bytes, bytes, len);
-	string->bytes[len] = 0;
-	string->len = len;
-	return string;
-}
-
 struct json *
 json_new_string_n(const char *bytes, size_t len)
 {
 	struct json *v = json_new(JSON_STRING);
 	if (v == NULL)
 		return NULL;
-	const unsigned char *p = (const unsigned char *)bytes;
-	size_t run = 0, i = 0;
-	while (i < len && p[i] < 0x80)
-		i++;
-	if (i == len) /* nearly always */
-		return json_take_copy(v, bytes, len);
 	struct buf clean;
 	buf_init(&clean, SIZE_MAX / 2);
 	(void)buf_reserve(&clean, len);
+	const unsigned char *p = (const unsigned char *)bytes;
+	size_t run = 0, i = 0;
+	while (i < len && p[i] < 0x80) /* nearly always all */
+		i++;
 	while (i < len) {
 		size_t n = utf8_sequence(p + i, len - i);
 		if (n > 0) {
@@ -292,21 +276,15 @@ json_set_bool(struct json *object, const char *name, bool value)
 struct json *
 json_copy(const struct json *v)
 {
-	if (v == NULL)
-		return NULL;
-	struct json *copy = json_new(v->type);
+	if (json_type(v) == JSON_STRING)
+		return json_new_string_n(v->bytes, v->len);
+	struct json *copy = v == NULL ? NULL : json_new(v->type);
 	if (copy == NULL)
 		return NULL;
 	copy->boolean = v->boolean;
 	copy->broken = v->broken;
 	copy->integer = v->integer;
-	if (v->type == JSON_STRING) {
-		copy->bytes = malloc(v->len + 1);
-		if (copy->bytes == NULL)
-			return json_free(copy);
-		memcpy(copy->bytes, v->bytes, v->len + 1);
-		copy->len = v->len;
-	} else if (v->type == JSON_ARRAY) {
+	if (v->type == JSON_ARRAY) {
 		for (size_t i = 0; i < v->len; i++)
 			(void)json_push(copy, json_copy(v->values[i]));
 	} else if (v->type == JSON_OBJECT) {
@@ -457,18 +435,17 @@ compare_slots(const void *a, const void *b)
 static void
 sort_slots(const struct json *object, char ***slots)
 {
-	if (object->len > FEW_MEMBERS) {
-		for (size_t i = 0; i < object->len; i++)
-			slots[i] = &object->names[i];
+	for (size_t i = 0; i < object->len; i++)
+		slots[i] = &object->names[i];
+	if (object->len > FEW_MEMBERS)
 		qsort(slots, object->len, sizeof(*slots), compare_slots);
-		return;
-	}
-	/* Few, and often in order already, because they were read so. */
-	for (size_t i = 0; i < object->len; i++) {
+	for (size_t i = 1; i < object->len && object->len <= FEW_MEMBERS;
+	     i++) { /* mostly in order: they were read so */
+		char **slot = slots[i];
 		size_t at = i;
-		for (; at > 0 && compare_names(*slots[at - 1], object->names[i]) > 0; at--)
+		for (; at > 0 && compare_names(*slots[at - 1], *slot) > 0; at--)
 			slots[at] = slots[at - 1];
-		slots[at] = &object->names[i];
+		slots[at] = slot;
 	}
 }
 
