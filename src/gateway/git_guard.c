@@ -439,7 +439,7 @@ write_why(const char *why, struct buf *out)
 {
 	if (strncmp(why, "ringfence: ", 11) != 0)
 		(void)buf_add_str(out, "ringfence: ");
-	for (size_t i = 0; why[i] != 0 && i < WHY_MAX; i++) {
+	for (size_t i = 0; i < WHY_MAX && why[i] != 0; i++) {
 		unsigned char c = (unsigned char)why[i];
 		(void)buf_add_char(out, c < ' ' || c == 0x7f ? ' ' : (char)c);
 	}

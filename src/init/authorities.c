@@ -137,7 +137,7 @@ network_show(const struct json *network, int bundle, struct error *err)
 	char bytes[24];
 	if (bundle >= 0 && (fstat(bundle, &st) < 0 || st.st_size <= 0 || st.st_size > BUNDLE_MAX))
 		return error_set(err, EBADMSG, "network_failed", "no bundle of authorities came");
-	(void)snprintf(bytes, sizeof(bytes), "%lld", (long long)(2 * st.st_size + SPARE_BYTES));
+	(void)snprintf(bytes, sizeof(bytes), "%lld", 2LL * st.st_size + SPARE_BYTES);
 	const char *const options[] = {"size", bytes, "nr_inodes", "16", "mode", "0755", NULL};
 	_cleanup_close_ int fd =
 	    mounts_create("tmpfs", options, MNT_NOSUID | MNT_NODEV | MNT_NOEXEC, err);

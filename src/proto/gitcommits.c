@@ -194,8 +194,12 @@ find_name(const struct gitcommits *commits, const uint8_t name[SHA1_BYTES])
 static struct gitcommit_bytes
 bytes_of(const struct gitcommit *commit)
 {
-	return commit == NULL ? (struct gitcommit_bytes){0}
-			      : (struct gitcommit_bytes){commit->bytes, commit->len};
+	struct gitcommit_bytes bytes = {0};
+	if (commit != NULL) {
+		bytes.at = commit->bytes;
+		bytes.len = commit->len;
+	}
+	return bytes;
 }
 
 struct gitcommit_bytes
