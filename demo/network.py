@@ -12,6 +12,7 @@ import base64
 import http.client
 import json
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -328,6 +329,7 @@ def run():
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that all is tidied up
     if not internet.available():
         print(json.dumps({"ok": False, "error": "no network namespace can be made here"}))
         return 1
