@@ -29,33 +29,44 @@ put_text(struct buf *out, const char *text)
 	(void)buf_add_str(out, text);
 }
 
-static int
-digit_value(char c)
+/* What each character of base64 is worth, plus one; 0: it is none. */
+static const uint8_t *
+digits(void)
 {
-	static const char digits[] =
+	static const char alphabet[] =
 	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const char *at = c == 0 ? NULL : strchr(digits, c);
-	return at == NULL ? -1 : (int)(at - digits);
+	static uint8_t values[256];
+	for (unsigned i = 0; values['A'] == 0 && i < sizeof(alphabet) - 1; i++)
+		values[(uint8_t)alphabet[sizeof(alphabet) - 2 - i]] =
+		    (uint8_t)(sizeof(alphabet) - 1 - i);
+	return values;
 }
 
-/* Base64 with line ends, up to its padding or END. */
+/* Base64 with line ends, up to its padding or END. A bundle has hundreds of thousands of these characters, and a run
+ * waits for them. */
 static int
 put_decoded(struct buf *out, const char *at, const char *end)
 {
+	const uint8_t *values = digits();
+	uint8_t *to = buf_reserve(out, (size_t)(end - at));
 	unsigned bits = 0, n_bits = 0;
+	size_t n = 0;
+	if (to == NULL)
+		return -ENOMEM;
 	for (; at < end && *at != '='; at++) {
-		int digit = digit_value(*at);
-		if (digit < 0 && *at != '\n' && *at != '\r')
+		unsigned value = values[(uint8_t)*at];
+		if (value == 0 && *at != '\n' && *at != '\r')
 			return -EBADMSG;
-		if (digit < 0)
+		if (value == 0)
 			continue;
-		bits = (bits << 6 | (unsigned)digit) & 0xffff;
+		bits = bits << 6 | (value - 1);
 		n_bits += 6;
 		if (n_bits >= 8) {
 			n_bits -= 8;
-			(void)buf_add_char(out, (char)(bits >> n_bits));
+			to[n++] = (uint8_t)(bits >> n_bits);
 		}
 	}
+	buf_grew(out, n);
 	return 0;
 }
 
