@@ -17,6 +17,14 @@ refuse(struct http *http, const char *code, const char *reason)
 	http_deny(http, &(struct http_refusal){502, code, reason, NULL, "request-refused"});
 }
 
+/* The sandbox's side takes nothing more. Its own event would come only after everything that waits there was read, and
+ * requests that came ahead of their turn are not read before this one is over. */
+static void
+nobody_listens(struct http *http)
+{
+	http_abort(http, "the sandbox closed the connection");
+}
+
 /* ---- the end ---- */
 
 static struct json *
@@ -210,8 +218,10 @@ send_answer_head(struct http *http, size_t head_len)
 		return;
 	}
 	http->answering = true;
-	if (stream_write(http->c->down, out.data, out.len) < 0)
-		return; /* its failure comes as an event */
+	if (stream_write(http->c->down, out.data, out.len) < 0) {
+		nobody_listens(http);
+		return;
+	}
 	if (http->response.done)
 		response_is_done(http);
 	else
@@ -245,8 +255,10 @@ change_protocol(struct http *http, size_t head_len)
 		return;
 	}
 	http->answering = true;
-	if (stream_write(http->c->down, out.data, out.len) < 0)
-		return; /* its failure comes as an event */
+	if (stream_write(http->c->down, out.data, out.len) < 0) {
+		nobody_listens(http);
+		return;
+	}
 	if (relay_new(http->c->down, http->up, on_relay_done, http, &http->relay) < 0) {
 		http_abort(http, "out of memory");
 		return;
@@ -371,8 +383,10 @@ http_pump_response(struct http *http)
 			    http, "the response is larger than the rule's limit: it was cut");
 			return;
 		}
-		if (send_content(http, content, http->response.done) < 0)
-			return; /* the sandbox's side failed: that comes as an event */
+		if (send_content(http, content, http->response.done) < 0) {
+			nobody_listens(http);
+			return;
+		}
 		stream_consume(http->up, used);
 		if (used == 0 && !http->response.done)
 			return;
