@@ -62,11 +62,14 @@ static const char script[] =
     "        return 'could'\n"
     "    except OSError as e:\n"
     "        return os.strerror(e.errno)\n"
-    "def bind(address, port):\n"
-    "    s = socket.socket()\n"
-    "    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n"
-    "    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\n"
+    "def bind(address, port, family=socket.AF_INET):\n"
     "    try:\n"
+    "        s = socket.socket(family)\n"
+    "        s.setsockopt(socket.SOL_IP, 15, 1)\n" /* IP_FREEBIND */
+    "        if family == socket.AF_INET6:\n"
+    "            s.setsockopt(socket.IPPROTO_IPV6, 78, 1)\n" /* IPV6_FREEBIND */
+    "        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)\n"
+    "        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\n"
     "        s.bind((address, port))\n"
     "        s.listen()\n"
     "        return 'could'\n"
@@ -89,6 +92,8 @@ static const char script[] =
     "os.environ['REQUESTS_CA_BUNDLE'],\n"
     "    'mine': os.environ['PIP_CERT'], 'write': write(os.environ['SSL_CERT_FILE']),\n"
     "    'write-resolv': write('/etc/resolv.conf'), 'steal': bind('127.0.0.1', 5432),\n"
+    "    'steal-address': bind('93.184.216.34', 8002),"
+    "    'steal-v6': bind('2606:2800::1', 8003, six), 'low': bind('127.0.0.1', 54),\n"
     "    'steal-any': bind('0.0.0.0', 8001), 'own': bind('127.0.0.1', 18080),\n"
     "    'interfaces': sorted(name for _, name in socket.if_nameindex())}), flush=True)\n";
 
@@ -392,7 +397,8 @@ every_address_is_accepted_outside_and_says_which_it_is(void **state)
 	    {"dns-tcp", "dns-tcp ::ffff:198.18.0.1 53"}, {"quic", "Connection refused"},
 	    {"bundle", bundle_text}, {"mine", "/mine"}, {"other", PLAN_AUTHORITIES},
 	    {"steal", "Address already in use"}, {"steal-any", "Address already in use"},
-	    {"own", "could"}};
+	    {"steal-address", "Address already in use"}, {"steal-v6", "Address already in use"},
+	    {"low", "Permission denied"}, {"own", "could"}};
 	struct outside *o = *state;
 	_cleanup_json_ struct json *config = parse(config_text);
 	_cleanup_close_ int bundle = make_bundle();
