@@ -263,6 +263,7 @@ request_command(const struct run_options *o)
 	}
 	(void)json_set(body, "env", env);
 	(void)json_set_bool(body, "timing", o->timing);
+	(void)json_set_bool(body, "receipt", o->json || o->receipt != NULL);
 	if (o->cwd != NULL)
 		(void)json_set_str(body, "cwd", o->cwd);
 	if (o->limits != NULL)

@@ -222,12 +222,18 @@ run_tell(struct run *run)
 	    body, "usage", run->usage == NULL ? json_new_object() : json_copy(run->usage));
 	if (run->reached != NULL)
 		(void)json_set(body, "network", json_copy(run->reached));
-	/* The receipt went with MSG_STARTED. */
+	bool failed = run->err.code[0] != 0 || run->limit != NULL ||
+	    json_get_int(run->exit_status, "code", -1) != 0;
+	bool receipt = failed && run->receipt != NULL && run->session == NULL;
+	if (receipt)
+		(void)json_set(body, "receipt", run->receipt); /* lent */
 	if (json_get_bool(run->request.body, "timing", false))
 		(void)json_set(body, "timing", json_copy(run->timing));
 	int upper = run->session == NULL && run->sandbox != NULL ? run->sandbox->upper_fd : -1;
 	(void)conn_send(
 	    run->client, MSG_DONE, run->client_serial, body, &upper, upper >= 0 ? 1 : 0);
+	if (receipt)
+		run->receipt = json_detach(body, "receipt");
 	json_free(body);
 }
 

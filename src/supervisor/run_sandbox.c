@@ -78,15 +78,16 @@ static void
 announce(struct run *run, const int *fds, unsigned n_fds)
 {
 	struct json *body = run_body(run);
-	if (run->session == NULL)
+	bool receipt = run->session == NULL && json_get_bool(run->request.body, "receipt", false);
+	if (receipt)                                           /* it is large: only for who asks */
 		(void)json_set(body, "receipt", run->receipt); /* lent */
-	else
+	if (run->session != NULL)
 		(void)json_set_int(body, "command", run->number);
 	(void)json_set(body, "limits", json_copy(json_get(run->config, "limits")));
 	if (run->client != NULL && !run->announced)
 		(void)conn_send(run->client, MSG_STARTED, run->client_serial, body, fds, n_fds);
 	run->announced = true;
-	if (run->session == NULL)
+	if (receipt)
 		run->receipt = json_detach(body, "receipt");
 	json_free(body);
 }
