@@ -92,6 +92,20 @@ enum lock {
 	LOCK_NOEXEC,
 	/* The command has another uid than pid 1, and no capability. */
 	LOCK_OTHER_UID,
+	/* In a sandbox with a network: the policy's rules, while rf-dialer would connect to whatever they permit; what
+	 * rf-dialer makes of addresses, while the rules permit every host that the attack wants. */
+	LOCK_POLICY,
+	LOCK_ADDRESSES,
+	/* Of rf-gateway itself: its system-call filter; its Landlock domain. Each in an attacker who has nothing else
+	 * of it (ITS_OWN_LOCKS, as those below). */
+	LOCK_GATEWAY_FILTER,
+	LOCK_GATEWAY_LANDLOCK,
+	/* rf-dialer: that it wants a ticket; that it looks at the address (a good ticket without a pin). */
+	LOCK_TICKET,
+	LOCK_PINS,
+	/* rf-vault: that the arbiter must ask; that the secret is bound to places (the arbiter asks for any). */
+	LOCK_GRANT,
+	LOCK_BINDING,
 	LOCK_COUNT
 };
 
@@ -149,6 +163,15 @@ enum lock {
 #define NEEDS_SCOPE (1u << 13)
 /* Measures its part of the machine: nothing else of the proof runs beside it. */
 #define NEEDS_QUIET (1u << 14)
+/* Landlock holds it by its rules of ports (ABI 4, Linux 6.7), likewise. */
+#define NEEDS_PORTS (1u << 15)
+/* The real sandbox has a network (prove/internet.c), for whose policies the internet outside gives its keys. */
+#define NEEDS_INTERNET (1u << 16)
+/* The attack puts its locks on, or leaves them open, by itself, with the product's functions: "locks" is none, the name
+ * of one, or all. "all" is not a sandbox: it is the program of ours that is attacked, as it is. */
+#define ITS_OWN_LOCKS (1u << 17)
+/* "programs": the directory of the product's. */
+#define NEEDS_PROGRAMS (1u << 18)
 /* Standard input stays open and silent until the end; else it is /dev/null. */
 #define NEEDS_STDIN (1u << 10)
 /* End what was started (SIGKILL to it alone) when it says "ready"; then wait for the end of its output. */
@@ -165,6 +188,8 @@ enum boundary {
 	BOUNDARY_KERNEL,
 	BOUNDARY_DEVICES,
 	BOUNDARY_NETWORK,
+	BOUNDARY_GATEWAY,
+	BOUNDARY_TAKEOVER,
 	BOUNDARY_EXECUTABLES,
 	BOUNDARY_RESOURCES,
 	BOUNDARY_PRIVILEGE,

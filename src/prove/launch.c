@@ -28,8 +28,9 @@ bool
 launch_private_root(
     const struct prove *p, const struct attack *attack, enum place place, enum lock lock)
 {
-	return place == PLACE_SANDBOX ||
-	    (place == PLACE_LOCK && (lock == LOCK_ROOT || means_of(p, attack, lock).product));
+	return (attack->needs & ITS_OWN_LOCKS) == 0 &&
+	    (place == PLACE_SANDBOX ||
+		(place == PLACE_LOCK && (lock == LOCK_ROOT || means_of(p, attack, lock).product)));
 }
 
 /* ---- what every start has ---- */
@@ -148,8 +149,11 @@ start_sandbox(struct actor *a, const struct launch *l, const struct streams *s, 
 	bool listed = (l->attack->needs & NEEDS_LISTED) != 0;
 	const char *argv[ARGUMENTS_MAX] = {
 	    "ringfence", "run", "--policy", policy, "--workspace", l->workspace, "--discard"};
-	(void)snprintf(
-	    policy, sizeof(policy), "%s/%s.yaml", a->p->base, listed ? "listed" : "prove");
+	const char *name = listed ? "listed"
+	    : (l->attack->needs & NEEDS_INTERNET) != 0
+	    ? internet_policy(l->place == PLACE_LOCK ? l->lock : LOCK_NONE)
+	    : "prove";
+	(void)snprintf(policy, sizeof(policy), "%s/%s.yaml", a->p->base, name);
 	size_t n = add_limits(argv, 7, l);
 	argv[n++] = "--";
 	argv[n++] = listed ? a->p->attack_path : INNER_PROGRAM;

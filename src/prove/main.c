@@ -237,7 +237,8 @@ main(int argc, char **argv)
 	    .leak_fd = -1,
 	    .filter_fd = -1,
 	    .listed_fd = -1,
-	    .supervisor = -1};
+	    .supervisor = -1,
+	    .internet = -1};
 	p.root = geteuid() == 0;
 	p.options.jobs = 4;
 	p.options.only = calloc((size_t)argc + 1, sizeof(*p.options.only));

@@ -35,6 +35,8 @@ static const struct {
     [LOCK_PDEATH] = {0,
 	CLONE_NEWNS}, /* rf-prove-init makes the pid namespace one process further down */
     [LOCK_NOEXEC] = {0, CLONE_NEWNS},
+    [LOCK_POLICY] = {.product = true},
+    [LOCK_ADDRESSES] = {.product = true},
     [LOCK_OTHER_UID] = {0, 0, .not_as_user = "an ordinary user has one uid only"},
 };
 
@@ -61,8 +63,12 @@ means_of(const struct prove *p, const struct attack *attack, enum lock lock)
 		m.namespaces = 0;
 	if (!p->root && !m.ns_root)
 		m.without = table[lock].not_as_user;
-	if (lock == LOCK_LANDLOCK && (attack->needs & NEEDS_SCOPE) != 0 && landlock_abi() < 6)
+	bool landlock = lock == LOCK_LANDLOCK || lock == LOCK_GATEWAY_LANDLOCK;
+	if (landlock && (attack->needs & NEEDS_SCOPE) != 0 && landlock_abi() < 6)
 		m.without = "this kernel's Landlock has no scopes (Linux 6.12)";
+	if (landlock && (attack->needs & NEEDS_PORTS) != 0 && landlock_abi() < 4)
+		m.without = "this kernel's Landlock knows no ports (Linux 6.7)";
+	m.lock = lock;
 	if (lock == LOCK_CGROUP && !groups)
 		m.without = "no control group can be made here";
 	if (lock == LOCK_WATCH && groups)
@@ -73,6 +79,11 @@ means_of(const struct prove *p, const struct attack *attack, enum lock lock)
 const char *
 means_note(const struct means *means)
 {
+	if (means->lock == LOCK_POLICY)
+		return "in the product's sandbox, with pins for every address that is wanted";
+	if (means->lock == LOCK_ADDRESSES)
+		return "in the product's sandbox, with rules for every host and port that is "
+		       "wanted";
 	if (means->product)
 		return "in the product's sandbox, every other limit far away";
 	if (means->ns_root)

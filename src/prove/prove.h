@@ -3,6 +3,7 @@
  *   main.c      options, the order of things
  *   keeper.c    two processes that watch each other, so that nothing is left behind
  *   place.c     the directories in which all of it happens
+ *   internet.c  what there is to be reached for sandboxes that have a network, and their policies
  *   stage.c     what all trials share: directories, policies, a Ringfence of its own
  *   means.c     what each lock takes by itself, and what of it this caller cannot have
  *   trials.c    all of them, a few at a time
@@ -83,7 +84,7 @@ struct options {
 };
 
 #define JOBS_MAX 16
-#define KNOWN_MAX (4 * (JOBS_MAX + 1) + 1)
+#define KNOWN_MAX (4 * (JOBS_MAX + 1) + 2)
 
 struct prove {
 	struct options options;
@@ -99,6 +100,11 @@ struct prove {
 	struct cgroup_host *cgroups;
 	int supervisor; /* pidfd, or -1 */
 	pid_t supervisor_pid;
+	int internet; /* pidfd, or -1 */
+	pid_t internet_pid;
+	struct json *
+	    internet_keys; /* owned; NULL where no sandbox has a network: internet_missing says why */
+	char internet_missing[200];
 	pid_t known[KNOWN_MAX]; /* see keeper_know; 0 is free */
 	struct loop *loop;
 	struct row *rows;
@@ -126,10 +132,21 @@ int stage_set(struct prove *p, struct error *err) MUST_CHECK;
 /* Stops what stage_set started. */
 void stage_strike(struct prove *p);
 
+/* ---- internet.c ---- */
+
+/* Starts it and writes policies that lead there, and the configuration that names its resolver. What fails is in
+ * p->internet_missing: there are attacks that need none. */
+void internet_start(struct prove *p);
+void internet_stop(struct prove *p);
+/* Which policy an attack with NEEDS_INTERNET has: "network", or where LOCK is tried alone "network-policy" or
+ * "network-addresses". */
+const char *internet_policy(enum lock lock);
+
 /* ---- means.c ---- */
 
 /* What a lock takes where it is the only one. */
 struct means {
+	enum lock lock;
 	uint64_t namespaces;
 	/* Starts as the root of namespaces of its own, with all capabilities over them. */
 	bool ns_root;

@@ -227,6 +227,16 @@ try_sandbox(struct prove *p, struct error *err)
 	return status == 0 ? 0 : explain(p, "run.log", err);
 }
 
+static bool
+wants_internet(const struct prove *p)
+{
+	for (size_t i = 0; i < p->n_rows; i++)
+		if (p->rows[i].not_tested == NULL &&
+		    (p->rows[i].attack->needs & NEEDS_INTERNET) != 0)
+			return true;
+	return false;
+}
+
 int
 stage_set(struct prove *p, struct error *err)
 {
@@ -244,6 +254,8 @@ stage_set(struct prove *p, struct error *err)
 		r = make_files(p, err);
 	if (r == 0)
 		r = make_view(p, err);
+	if (r == 0 && wants_internet(p))
+		internet_start(p);
 	if (r == 0)
 		r = start_supervisor(p, err);
 	if (r == 0)
@@ -259,6 +271,7 @@ stage_strike(struct prove *p)
 		(void)process_reap(p->supervisor, true, NULL);
 		keeper_forget(p, p->supervisor_pid);
 	}
+	internet_stop(p);
 	p->loop = loop_free(p->loop);
 	p->cgroups = cgroup_host_free(p->cgroups);
 	p->view = json_free(p->view);

@@ -121,11 +121,20 @@ push_pair(struct json *argv, const char *key, const char *value)
 }
 
 static void
-push_fixtures(struct json *argv, const struct actor *fixture)
+push_pairs(struct json *argv, const struct json *pairs)
 {
-	for (size_t i = 0; i < json_len(fixture->fixtures); i++)
-		push_pair(argv, json_name_at(fixture->fixtures, i),
-		    json_str(json_at(fixture->fixtures, i), ""));
+	for (size_t i = 0; i < json_len(pairs); i++)
+		push_pair(argv, json_name_at(pairs, i), json_str(json_at(pairs, i), ""));
+}
+
+/* The directory in which rf-attack lies. */
+static void
+push_programs(struct json *argv, const struct prove *p)
+{
+	char pair[sizeof(p->attack_path) + 16];
+	int length = (int)(strrchr(p->attack_path, '/') - p->attack_path);
+	(void)snprintf(pair, sizeof(pair), "programs=%.*s", length, p->attack_path);
+	(void)json_push(argv, json_new_string(pair));
 }
 
 /* The arguments of the attack; with HOST those of its check, to which the host's paths mean something. */
@@ -149,6 +158,18 @@ attack_arguments(const struct trial *t, bool host)
 	}
 	if ((attack->needs & NEEDS_WORKSPACE) != 0)
 		push_pair(argv, "workspace", private ? PLAN_WORKSPACE : t->workspace);
+	if ((attack->needs & ITS_OWN_LOCKS) != 0)
+		push_pair(argv, "locks",
+		    t->place == PLACE_LOCK          ? lock_name(t->lock)
+			: t->place == PLACE_SANDBOX ? "all"
+						    : "none");
+	if ((attack->needs & NEEDS_PROGRAMS) != 0)
+		push_programs(argv, t->p);
+	if ((attack->needs & NEEDS_INTERNET) != 0) {
+		(void)snprintf(text, sizeof(text), "%u", t->number);
+		push_pair(argv, "trial", text);
+		push_pairs(argv, t->p->internet_keys);
+	}
 	if ((attack->needs & NEEDS_STATE) != 0) {
 		push_pair(argv, "state", t->p->state);
 		(void)snprintf(text, sizeof(text), "%s/run/supervisor.sock", t->p->state);
@@ -156,8 +177,8 @@ attack_arguments(const struct trial *t, bool host)
 		(void)snprintf(text, sizeof(text), "%d", (int)t->p->supervisor_pid);
 		push_pair(argv, "supervisor", text);
 	}
-	push_fixtures(argv, &t->neighbour);
-	push_fixtures(argv, &t->outside);
+	push_pairs(argv, t->neighbour.fixtures);
+	push_pairs(argv, t->outside.fixtures);
 	return argv;
 }
 
@@ -203,7 +224,16 @@ start_attack(struct trial *t, struct error *err)
 	bool bare = t->place == PLACE_CONTROL &&
 	    (t->attack->needs & (ACT_KILL | NEEDS_NS_ROOT)) == ACT_KILL &&
 	    !has_lock(t->attack, LOCK_PDEATH);
-	struct launch l = {.place = bare ? PLACE_HOST : t->place,
+	bool its_own = (t->attack->needs & ITS_OWN_LOCKS) != 0;
+	struct means means =
+	    means_of(t->p, t->attack, t->place == PLACE_LOCK ? t->lock : LOCK_NONE);
+	if (its_own && means.without != NULL)
+		return error_set(err, EOPNOTSUPP, "not_available", "%s", means.without);
+	if ((t->attack->needs & NEEDS_INTERNET) != 0 && t->p->internet_keys == NULL)
+		return error_set(err, EOPNOTSUPP, "not_available", "%s", t->p->internet_missing);
+	struct launch l = {.place = bare ? PLACE_HOST
+		: its_own                ? PLACE_CONTROL
+					 : t->place,
 	    .lock = t->lock,
 	    .attack = t->attack,
 	    .number = t->number,

@@ -91,8 +91,8 @@ close_the_way_back(const struct confine_profile *profile, int keep_fds_below, st
 	return 0;
 }
 
-static int
-enter_seccomp(const struct confine_profile *profile, struct error *err)
+int
+confine_filter(const struct confine_profile *profile, struct error *err)
 {
 	size_t n = profile->n_syscalls + profile->n_rules;
 	_cleanup_free_ struct seccomp_rule *rules = calloc(n + 1, sizeof(*rules));
@@ -120,6 +120,14 @@ enter_seccomp(const struct confine_profile *profile, struct error *err)
 }
 
 int
+confine_landlock(const struct confine_profile *profile, struct error *err)
+{
+	return landlock_restrict(profile->paths, profile->n_paths,
+	    (LL_NET_BIND | LL_NET_CONNECT) & ~profile->net, LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL,
+	    NULL, err);
+}
+
+int
 confine_enter(const struct confine_profile *profile, int dir_fd, uid_t uid, gid_t gid,
     int keep_fds_below, struct error *err)
 {
@@ -134,10 +142,8 @@ confine_enter(const struct confine_profile *profile, int dir_fd, uid_t uid, gid_
 	if (r == 0)
 		r = close_the_way_back(profile, keep_fds_below, err);
 	if (r == 0)
-		r = landlock_restrict(profile->paths, profile->n_paths,
-		    (LL_NET_BIND | LL_NET_CONNECT) & ~profile->net,
-		    LL_SCOPE_ABSTRACT | LL_SCOPE_SIGNAL, NULL, err);
+		r = confine_landlock(profile, err);
 	if (r == 0)
-		r = enter_seccomp(profile, err);
+		r = confine_filter(profile, err);
 	return r;
 }

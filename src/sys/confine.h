@@ -28,3 +28,7 @@ struct confine_profile {
  * Landlock or seccomp being unavailable is an error: fail closed. 0 or -errno. */
 int confine_enter(const struct confine_profile *profile, int dir_fd, uid_t uid, gid_t gid,
     int keep_fds_below, struct error *err) MUST_CHECK;
+/* Its last two steps, each by itself: what `ringfence prove` puts on as the only lock. no_new_privs must be set. 0 or
+ * -errno. */
+int confine_landlock(const struct confine_profile *profile, struct error *err) MUST_CHECK;
+int confine_filter(const struct confine_profile *profile, struct error *err) MUST_CHECK;

@@ -59,6 +59,8 @@ bool read_canary(const char *path);
 /* Opens PATH for writing and closes it: nothing is written. */
 bool opens_for_writing(const char *path);
 
+/* `rf-attack --internet`: the internet of sandboxes that have a network (prove/internet.c). */
+int internet_serve(void);
 /* The program's other use: `rf-attack --fixture key=value…`. Its exit status. */
 int fixture_serve(char **argv);
 /* Copies this program to PATH with MODE. */
@@ -66,6 +68,6 @@ bool copy_program(const char *path, mode_t mode);
 
 /* One per file; each ends with a row without a name. */
 extern const struct attack files_attacks[], processes_attacks[], namespaces_attacks[],
-    kernel_attacks[], settings_attacks[], devices_attacks[], network_attacks[],
-    executables_attacks[], resources_attacks[], privilege_attacks[], sandboxes_attacks[],
-    supervisor_attacks[];
+    kernel_attacks[], settings_attacks[], devices_attacks[], network_attacks[], gateway_attacks[],
+    takeover_attacks[], dialer_attacks[], vault_attacks[], executables_attacks[],
+    resources_attacks[], privilege_attacks[], sandboxes_attacks[], supervisor_attacks[];

@@ -3,6 +3,7 @@
  *   rf-attack NAME [key=value…]          tries it; what it prints and how it exits is in prove/attack.h
  *   rf-attack --check NAME [key=value…]  from outside: what the attack left
  *   rf-attack --fixture key=value…       what attacks aim at
+ *   rf-attack --internet                 the internet of sandboxes with a network
  *   rf-attack --all [key=value…]         tries all that end by themselves and exhaust nothing, one after the
  *                                        other, and says of each how it ended; for any sandbox, also another's
  *   rf-attack --list                     every attack that can be tried, with what it needs (the bits)
@@ -65,6 +66,8 @@ main(int argc, char **argv)
 		return try_all(&(struct fixtures){argc - 2, argv + 2});
 	if (argc > 1 && strcmp(argv[1], "--fixture") == 0)
 		return fixture_serve(argv);
+	if (argc > 1 && strcmp(argv[1], "--internet") == 0)
+		return internet_serve();
 	if (argc > 1 && strcmp(argv[1], "--true") == 0)
 		return 0; /* attacks on executables start copies of this program */
 	if (argc > 1 && strcmp(argv[1], "--am-i-root") == 0)

@@ -4,7 +4,8 @@
 #include "prove/attacks/attacks.h"
 
 static const struct attack *const tables[] = {files_attacks, processes_attacks, namespaces_attacks,
-    kernel_attacks, settings_attacks, devices_attacks, network_attacks, executables_attacks,
+    kernel_attacks, settings_attacks, devices_attacks, network_attacks, gateway_attacks,
+    takeover_attacks, dialer_attacks, vault_attacks, executables_attacks,
     resources_attacks, privilege_attacks, sandboxes_attacks, supervisor_attacks};
 
 static const char *const boundary_names[] = {
@@ -13,6 +14,8 @@ static const char *const boundary_names[] = {
     [BOUNDARY_KERNEL] = "kernel surface",
     [BOUNDARY_DEVICES] = "devices",
     [BOUNDARY_NETWORK] = "network",
+    [BOUNDARY_GATEWAY] = "gateway",
+    [BOUNDARY_TAKEOVER] = "gateway taken over",
     [BOUNDARY_EXECUTABLES] = "executables",
     [BOUNDARY_RESOURCES] = "resources",
     [BOUNDARY_PRIVILEGE] = "privilege",
@@ -54,6 +57,14 @@ static const struct {
     [LOCK_LISTED] = {"listed", "filter of listed executables"},
     [LOCK_NOEXEC] = {"noexec", "noexec mount"},
     [LOCK_OTHER_UID] = {"other-uid", "another uid than pid 1's"},
+    [LOCK_POLICY] = {"policy", "the policy's rules"},
+    [LOCK_ADDRESSES] = {"addresses", "rf-dialer's look at addresses"},
+    [LOCK_GATEWAY_FILTER] = {"gateway-filter", "rf-gateway's system-call filter"},
+    [LOCK_GATEWAY_LANDLOCK] = {"gateway-landlock", "rf-gateway's Landlock"},
+    [LOCK_TICKET] = {"ticket", "rf-dialer's tickets"},
+    [LOCK_PINS] = {"pins", "rf-dialer's look at addresses"},
+    [LOCK_GRANT] = {"grant", "the arbiter's grant"},
+    [LOCK_BINDING] = {"binding", "what the secret is bound to"},
 };
 
 const struct attack *
