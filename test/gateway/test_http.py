@@ -369,7 +369,7 @@ class Exchanges(Base):
         self.assertEqual((answer.status, answer.header("Content-Length"), answer.body), (200, "1234", b""))
         self.assertEqual(client.ask(head("GET / HTTP/1.1", TO)).body, b"z" * 1234)
 
-    def test_100_continue_is_ours_and_comes_only_after_the_decision(self):
+    def test_100_continue_is_ours_and_a_large_body_is_asked_for_only_when_it_is_allowed(self):
         client = self.open()
         for lines, body in ((["Content-Length: 5"], "hello"), (["Content-Length: 70000"], "h" * 70000),
                             (["Transfer-Encoding: chunked"], "5\r\nhello\r\n0\r\n\r\n")):
