@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import select
 import socket
 import struct
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import threading
 import unittest
+from collections import Counter
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from http_kit import GATEWAY_CLOSE, GATEWAY_CLOSED, WAIT, Gateway  # noqa: E402
@@ -614,6 +616,141 @@ class Chaos(Base):
         self.assertEqual(usage["connections"], g.connected)
         self.assertEqual(sorted(s["action_id"] for s in g.settled), sorted(performed), f"RINGFENCE_SEED={self.seed}")
         self.assertGreater(len(performed), 20)
+
+
+class StrictUpstream:
+    """Takes nothing but what RFC 9112 has as its canonical form; keeps each whole request, and what was wrong."""
+
+    LINE = re.compile(rb"([!#-'*+.^_`|~0-9A-Za-z-]+) (/[!-~]*) HTTP/1\.1")
+    HEADER = re.compile(rb"([!#-'*+.^_`|~0-9A-Za-z-]+): ([\t -~\x80-\xff]*)")
+
+    def __init__(self):
+        self.lock, self.whole, self.wrong = threading.Lock(), [], []
+
+    def serve(self, connection):
+        reader = connection.makefile("rb")
+        while request := self.read(reader):
+            with self.lock:
+                self.whole.append(request)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    def expect(self, true, what):
+        if not true:
+            with self.lock:
+                self.wrong.append(what)
+            raise OSError("wrong")
+        return true
+
+    def line(self, reader):
+        """A line without its CRLF; None: the connection ended within it."""
+        line = reader.readline()
+        if not line.endswith(b"\n"):
+            return None
+        self.expect(line.endswith(b"\r\n") and line.count(b"\r") == 1, line)
+        return line[:-2]
+
+    def read(self, reader):
+        first = self.line(reader)
+        if first is None:
+            return None
+        method, target = self.expect(self.LINE.fullmatch(first), first).groups()
+        headers = {}
+        while line := self.line(reader):
+            name, value = self.expect(self.HEADER.fullmatch(line), line).groups()
+            headers.setdefault(name.lower(), []).append(value)
+        if line is None:
+            return None
+        self.expect(headers.get(b"host") == [HOST.encode()], headers)
+        lengths, codings = headers.get(b"content-length", []), headers.get(b"transfer-encoding", [])
+        self.expect(len(lengths) + len(codings) <= 1 and codings in ([], [b"chunked"]), headers)
+        self.expect(not lengths or re.fullmatch(rb"0|[1-9][0-9]{0,17}", lengths[0]), headers)
+        body = self.chunks(reader) if codings else self.content(reader, int(lengths[0]) if lengths else 0)
+        return None if body is None else (method.decode(), target.decode(), body)
+
+    def content(self, reader, length):
+        data = reader.read(length)
+        return data if len(data) == length else None
+
+    def chunks(self, reader):
+        body = b""
+        while (line := self.line(reader)) is not None:
+            size = int(self.expect(re.fullmatch(rb"[1-9a-f][0-9a-f]*|0", line), line)[0], 16)
+            data = self.content(reader, size)
+            end = self.line(reader)
+            if data is None or end is None:
+                return None
+            self.expect(end == b"", end)
+            if size == 0:
+                return body
+            body += data
+        return None
+
+
+class Mutated(Base):
+    """Requests that are nearly right, by mutation of those that public lists know (RINGFENCE_SEED, RINGFENCE_ROUNDS): what
+    arrives is what was asked for, and in a form that nobody can read in two ways."""
+
+    CLIENTS, ROUNDS = 8, int(os.environ.get("RINGFENCE_ROUNDS", "60"))
+    PIECES = [b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b"\0", b",", b";", b"/", b"%2e", b"#", b"\x85", b"\xa0", b"0", b"+", b"-", b"x",
+              b"0\r\n\r\n", b"\r\n\r\n", b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Host: web.test\r\n",
+              b"Connection: close\r\n", b"Expect: 100-continue\r\n", TAIL.encode()]
+
+    def mutate(self, dice, data):
+        for _ in range(dice.choice([0, 1, 1, 1, 2, 3, 6])):
+            at = dice.randrange(len(data) + 1)
+            to = min(len(data), at + dice.choice([0, 0, 1, 1, 2, 8, 40]))
+            data = data[:at] + dice.choice([b"", dice.choice(self.PIECES), bytes([dice.randrange(256)]), data[at:to] * 2]) + data[to:]
+        return data
+
+    def client(self, g, dice, bases):
+        for _ in range(self.ROUNDS):
+            client = g.tunnel(HOST, 80, secure=False)
+            for _ in range(dice.randrange(1, 4)):
+                client.send(self.mutate(dice, dice.choice(bases)))
+            client.socket.shutdown(socket.SHUT_WR)
+            client.rest()
+            client.close()
+
+    def test_the_upstream_would_notice(self):
+        """The control: the same bytes without the gateway."""
+        for name, text in streams(HOST).items():
+            if name in ("a fragment in the target", "Transfer_Encoding"):
+                continue  # to be seen only by who reads these as others do
+            upstream = StrictUpstream()
+            with socket.create_connection(self.raw_server(upstream.serve)) as s:
+                s.sendall(text.encode("latin-1"))
+                s.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(ConnectionResetError):
+                    while s.recv(65536):
+                        pass
+            self.assertTrue(upstream.wrong or any(t == "/smuggled" for _, t, _ in upstream.whole), name)
+
+    def test_what_arrives_is_what_was_asked_for(self):
+        seed = int(os.environ.get("RINGFENCE_SEED", "0")) or random.randrange(1, 1 << 30)
+        upstream = StrictUpstream()
+        g = self.gateway({(HOST, 80): self.raw_server(upstream.serve)})
+        whole = [head("GET /a?b=c HTTP/1.1", TO, "Accept: */*"), head("POST /d HTTP/1.1", TO, "Content-Length: 5") + "hello",
+                 head("POST /e HTTP/1.1", TO, "Transfer-Encoding: chunked") + "5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n",
+                 head("GET /denied HTTP/1.1", TO), head("HEAD /f HTTP/1.0", TO, "Connection: keep-alive")]
+        table = [*streams(HOST).values(), *broken_bodies(HOST).values()]
+        bases = [text.encode("latin-1") for text in whole * 15 + table]
+        clients = [threading.Thread(target=self.client, args=(g, random.Random(seed * 1000 + i), bases), daemon=True)
+                   for i in range(self.CLIENTS)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join(5 * WAIT)
+            self.assertFalse(client.is_alive(), f"hangs; RINGFENCE_SEED={seed}")
+        self.assertEqual(upstream.wrong, [], f"RINGFENCE_SEED={seed}")
+        asked = Counter()
+        for action, verdict in g.actions:
+            if verdict["state"] == "performing":
+                request = action["request"]
+                asked[request["method"], request["path"] + ("?" + request["query"] if "query" in request else "")] += 1
+        arrived = Counter((method, target) for method, target, _ in upstream.whole)
+        self.assertEqual(arrived - asked, Counter(), f"RINGFENCE_SEED={seed}")
+        self.assertFalse([r for r in arrived if r[1].startswith("/denied")])
+        self.assertGreater(sum(arrived.values()), self.ROUNDS)
 
 
 class Large(Base):
