@@ -2,6 +2,7 @@
  * SQLite make. No socket, no connect, no exec, no fork, no ptrace, no memory that becomes code. */
 #include "arbiter/profile.h"
 
+#include <fcntl.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/mman.h>
@@ -18,7 +19,6 @@ static const int calls[] = {
     __NR_accept4,
     __NR_getsockopt,
     __NR_close,
-    __NR_fcntl,
     /* files: the store, the epoch, the key, policies by descriptor */
     __NR_openat,
     __NR_open,
@@ -87,6 +87,15 @@ static const struct seccomp_rule rules[] = {
 	.action = SECCOMP_RET_ALLOW,
 	.tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC, .value = 0}},
 	.n_tests = 1},
+    SECCOMP_FCNTL(F_GETFD),
+    SECCOMP_FCNTL(F_SETFD),
+    SECCOMP_FCNTL(F_GETFL),
+    SECCOMP_FCNTL(F_SETFL),
+    SECCOMP_FCNTL(F_DUPFD_CLOEXEC),
+    /* SQLite's locks */
+    SECCOMP_FCNTL(F_GETLK),
+    SECCOMP_FCNTL(F_SETLK),
+    SECCOMP_FCNTL(F_SETLKW),
 };
 
 static const struct landlock_path paths[] = {

@@ -27,7 +27,6 @@ static const int syscalls[] = {
     SYS_flock,
     SYS_renameat,
     SYS_unlinkat,
-    SYS_fcntl,
     /* its peers */
     SYS_recvmsg,
     SYS_sendmsg,
@@ -71,6 +70,11 @@ static const struct seccomp_rule rules[] = {
 	.action = SECCOMP_RET_ALLOW,
 	.tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC, .value = 0}},
 	.n_tests = 1},
+    SECCOMP_FCNTL(F_GETFD),
+    SECCOMP_FCNTL(F_SETFD),
+    SECCOMP_FCNTL(F_GETFL),
+    SECCOMP_FCNTL(F_SETFL),
+    SECCOMP_FCNTL(F_DUPFD_CLOEXEC),
 };
 
 static const struct landlock_path paths[] = {

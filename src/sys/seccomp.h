@@ -6,9 +6,11 @@
 #pragma once
 
 #include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/syscall.h>
 
 #include "base/error.h"
 #include "base/macros.h"
@@ -34,6 +36,14 @@ struct seccomp_rule {
 	struct seccomp_test tests[3];
 	uint8_t n_tests;
 };
+
+/* A rule that lets fcntl(2) do COMMAND. Programs list those they need: F_SETOWN, for one, has the kernel signal others in
+ * our name. */
+#define SECCOMP_FCNTL(command)                                                              \
+	{                                                                                   \
+		.nr = SYS_fcntl, .action = SECCOMP_RET_ALLOW,                               \
+		.tests = {{.index = 1, .op = SECCOMP_EQ, .value = (command)}}, .n_tests = 1 \
+	}
 
 struct seccomp_program {
 	struct sock_filter *code; /* owned */

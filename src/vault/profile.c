@@ -2,6 +2,7 @@
  * one, cannot connect one, cannot execute anything and cannot make memory executable. */
 #include "vault/profile.h"
 
+#include <fcntl.h>
 #include <linux/seccomp.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -20,7 +21,6 @@ static const int syscalls[] = {
     SYS_fsync,
     SYS_renameat,
     SYS_unlinkat,
-    SYS_fcntl,
 #ifdef SYS_rename
     SYS_rename,
 #endif
@@ -62,6 +62,12 @@ static const struct seccomp_rule rules[] = {
 	.action = SECCOMP_RET_ALLOW,
 	.tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC, .value = 0}},
 	.n_tests = 1},
+    SECCOMP_FCNTL(F_GETFD),
+    SECCOMP_FCNTL(F_SETFD),
+    SECCOMP_FCNTL(F_GETFL),
+    SECCOMP_FCNTL(F_SETFL),
+    SECCOMP_FCNTL(F_DUPFD_CLOEXEC),
+    SECCOMP_FCNTL(F_GET_SEALS),
 };
 
 static const struct landlock_path paths[] = {
