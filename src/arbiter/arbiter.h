@@ -75,6 +75,7 @@ struct arbiter {
 	struct binding *bindings[BINDING_BUCKETS];
 	unsigned n_bindings;
 	struct pending_grant *grants; /* asked for, not answered */
+	struct config *config;        /* NULL until first needed (net_issuer.c) */
 	bool have_ticket_key;
 	uint8_t ticket_key[32];
 	uint8_t seen[SEEN_BUCKETS]

@@ -44,6 +44,7 @@ static const struct route routes[] = {
     {MSG_NET_NOTE, GATEWAY, 0, SMALL, 0, on_net_note},
     {MSG_GRANTED, VAULT, 0, SMALL, 0, on_granted},
     {MSG_ERROR, VAULT, 0, SMALL, 0, on_grant_refused},
+    {MSG_ISSUER_TICKET, VAULT, 0, SMALL, 0, on_issuer_ticket},
     {MSG_SECRET_CHANGED, VAULT, 0, SMALL, 0, on_secret_changed},
     {MSG_APPENDED, LEDGER, 0, SMALL, 0, on_ledger_appended},
     {MSG_ERROR, LEDGER, 0, SMALL, 0, on_ledger_error},

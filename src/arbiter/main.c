@@ -90,6 +90,7 @@ arbiter_done(struct arbiter *arbiter)
 	kill_done(arbiter);
 	evidence_done(arbiter);
 	net_peers_done(arbiter);
+	net_issuers_done(arbiter);
 	actions_remove_all(&arbiter->actions);
 	net_done(arbiter);
 	actions_done(&arbiter->actions);

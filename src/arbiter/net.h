@@ -9,7 +9,8 @@
  *   net_peers.c    gateways, dialer and vault, joined by the supervisor
  *   net_rates.c    how often, and how many at a time
  *   net_record.c   the record of what a gateway proposes; pure
- *   net_perform.c  verdicts to gateways: tickets, grants, the end of an action */
+ *   net_perform.c  verdicts to gateways: tickets, grants, the end of an action
+ *   net_issuer.c   the way to issuers, for a grant whose secret is exchanged for a token */
 #pragma once
 
 #include "arbiter/arbiter.h"
@@ -105,3 +106,9 @@ int on_granted(struct conn *conn, struct msg *m);
 int on_grant_refused(struct conn *conn, struct msg *m);
 /* The vault is gone: nothing that waits for it can be granted. */
 void net_vault_gone(struct arbiter *arbiter);
+/* The action whose grant of that id the vault was asked for and has not answered; NULL: there is none (any more). */
+struct action *net_granting(struct arbiter *arbiter, const char *grant);
+
+/* net_issuer.c */
+int on_issuer_ticket(struct conn *conn, struct msg *m);
+void net_issuers_done(struct arbiter *arbiter);

@@ -293,6 +293,15 @@ pending_action(struct arbiter *arbiter, const struct pending_grant *pending)
 	return waits ? action : NULL;
 }
 
+struct action *
+net_granting(struct arbiter *arbiter, const char *grant)
+{
+	const struct pending_grant *pending = arbiter->grants;
+	while (pending != NULL && strcmp(pending->grant, grant) != 0)
+		pending = pending->next;
+	return pending != NULL ? pending_action(arbiter, pending) : NULL;
+}
+
 int
 on_granted(struct conn *conn, struct msg *m)
 {

@@ -32,6 +32,14 @@ enum {
 	OPT_ACCESS_KEY,
 	OPT_REGION,
 	OPT_SERVICE,
+	OPT_APP_ID,
+	OPT_INSTALLATION,
+	OPT_REPOSITORY,
+	OPT_PERMISSION,
+	OPT_ISSUER,
+	OPT_TOKEN_URL,
+	OPT_CLIENT_ID,
+	OPT_SCOPE,
 	OPT_JSON,
 	OPT_HELP
 };
@@ -43,7 +51,8 @@ static const struct option_spec secret_options[] = {
     [OPT_METHOD] = {"method", "METHOD", "set: only for this method; again for more", 0},
     [OPT_PATH] = {"path", "GLOB", "set: only for paths like /repos/acme/**; again for more", 0},
     [OPT_PLAIN] = {"plain", NULL, "set: also without TLS", 0},
-    [OPT_AS] = {"as", "HOW", "set: bearer (default), basic, header, query, cookie or aws", 0},
+    [OPT_AS] = {"as", "HOW",
+	"set: bearer (default), basic, header, query, cookie, aws, github-app or oauth", 0},
     [OPT_USER] = {"user", "USER", "set: the user of basic", 0},
     [OPT_HEADER] = {"header", "NAME", "set: the header that it is", 0},
     [OPT_PARAM] = {"param", "NAME", "set: the query parameter that it is", 0},
@@ -51,6 +60,16 @@ static const struct option_spec secret_options[] = {
     [OPT_ACCESS_KEY] = {"access-key", "ID", "set: of aws; the value is the secret access key", 0},
     [OPT_REGION] = {"region", "REGION", "set: of aws", 0},
     [OPT_SERVICE] = {"service", "NAME", "set: of aws; s3 unless given", 0},
+    [OPT_APP_ID] = {"app-id", "N", "set: of github-app; the value is the app's private key", 0},
+    [OPT_INSTALLATION] = {"installation", "N", "set: of github-app", 0},
+    [OPT_REPOSITORY] = {"repository", "OWNER/NAME",
+	"set: of github-app: tokens for this one only; again for more", 0},
+    [OPT_PERMISSION] = {"permission", "NAME=LEVEL",
+	"set: of github-app: tokens with no more than contents=write, …; again for more", 0},
+    [OPT_ISSUER] = {"issuer", "URL", "set: of github-app; https://api.github.com unless given", 0},
+    [OPT_TOKEN_URL] = {"token-url", "URL", "set: of oauth; the value is the client's secret", 0},
+    [OPT_CLIENT_ID] = {"client-id", "ID", "set: of oauth", 0},
+    [OPT_SCOPE] = {"scope", "WORDS", "set: of oauth", 0},
     [OPT_JSON] = {"json", NULL, "print JSON", 0},
     [OPT_HELP] = {"help", NULL, "this text", 'h'},
     {0},
@@ -61,7 +80,7 @@ struct secret_arguments {
 	bool json, bound; /* bound: an option of `set` was given */
 	const char *verb, *name, *file;
 	const char *as, *field, *user, *region, *service;
-	struct json *bind; /* owned */
+	struct json *bind, *exchange; /* owned */
 };
 
 void
@@ -81,7 +100,13 @@ secret_help(struct buf *out)
 	    "  ringfence secret set forge --host git.example.com --user x-access-token\n"
 	    "  ringfence secret set maps --host maps.example.com --param key ~/maps.key\n"
 	    "  ringfence secret set store --host bucket.s3.eu-west-1.amazonaws.com --access-key "
-	    "AKIA… --region eu-west-1 < key\n");
+	    "AKIA… --region eu-west-1 < key\n"
+	    "What is exchanged for tokens goes to no gateway; config.yaml names the issuer in "
+	    "network.issuers.\n"
+	    "  ringfence secret set gh --app-id 12 --installation 34 --repository acme/app \\\n"
+	    "      --permission contents=write --host github.com --host api.github.com < key.pem\n"
+	    "  ringfence secret set api --token-url https://login.example.com/token --client-id ID "
+	    "--host api.example.com < secret\n");
 }
 
 /* ---- arguments ---- */
@@ -125,18 +150,57 @@ take_how(struct secret_arguments *a, const char *as, const char **place, const c
 	return 0;
 }
 
+/* A member of what an exchange is told. */
+static int
+take_exchange(struct secret_arguments *a, const char *as, const char *member, const char *value)
+{
+	const char *none = NULL;
+	if (json_get(a->exchange, member) != NULL) {
+		say("secret: %s is given twice", member);
+		return -EINVAL;
+	}
+	(void)json_set_str(a->exchange, member, value);
+	return take_how(a, as, &none, value);
+}
+
+static int
+take_repository(struct secret_arguments *a, const char *value)
+{
+	const char *none = NULL;
+	if (json_get(a->exchange, "repositories") == NULL)
+		(void)json_set(a->exchange, "repositories", json_new_array());
+	(void)json_push(json_get(a->exchange, "repositories"), json_new_string(value));
+	return take_how(a, "github-app", &none, value);
+}
+
+static int
+take_permission(struct secret_arguments *a, const char *value)
+{
+	const char *none = NULL, *equals = strchr(value, '=');
+	char name[80];
+	if (equals == NULL || equals == value || (size_t)(equals - value) >= sizeof(name)) {
+		say("secret: --permission: NAME=LEVEL, as contents=write");
+		return -EINVAL;
+	}
+	(void)snprintf(name, sizeof(name), "%.*s", (int)(equals - value), value);
+	if (json_get(a->exchange, "permissions") == NULL)
+		(void)json_set(a->exchange, "permissions", json_new_object());
+	(void)json_set_str(json_get(a->exchange, "permissions"), name, equals + 1);
+	return take_how(a, "github-app", &none, value);
+}
+
 static int
 take_as(struct secret_arguments *a, const char *value)
 {
 	static const char *const ways[] = {
-	    "bearer", "basic", "header", "query", "cookie", "aws", NULL};
+	    "bearer", "basic", "header", "query", "cookie", "aws", "github-app", "oauth", NULL};
 	for (size_t i = 0; ways[i] != NULL; i++)
 		if (strcmp(ways[i], value) == 0) {
 			const char *none = NULL;
 			return take_how(a, ways[i], &none, value);
 		}
 	const char *near = nearest_name(value, ways, sizeof(ways[0]));
-	say("secret: --as: bearer, basic, header, query, cookie or aws%s%s%s",
+	say("secret: --as: bearer, basic, header, query, cookie, aws, github-app or oauth%s%s%s",
 	    near != NULL ? "; did you mean " : "", near != NULL ? near : "",
 	    near != NULL ? "?" : "");
 	return -EINVAL;
@@ -156,6 +220,32 @@ take_operand(struct secret_arguments *a, const char *value)
 		return -EINVAL;
 	}
 	return 0;
+}
+
+static int
+take_exchange_option(struct secret_arguments *a, int option, const char *value)
+{
+	switch (option) {
+	case OPT_APP_ID:
+		return take_exchange(a, "github-app", "app_id", value);
+	case OPT_INSTALLATION:
+		return take_exchange(a, "github-app", "installation", value);
+	case OPT_REPOSITORY:
+		return take_repository(a, value);
+	case OPT_PERMISSION:
+		return take_permission(a, value);
+	case OPT_ISSUER:
+		return take_exchange(a, "github-app", "url", value);
+	case OPT_TOKEN_URL:
+		return take_exchange(a, "oauth", "url", value);
+	case OPT_CLIENT_ID:
+		return take_exchange(a, "oauth", "client_id", value);
+	case OPT_SCOPE:
+		return take_exchange(a, "oauth", "scope", value);
+	default:
+		a->json = true;
+		return 0;
+	}
 }
 
 static int
@@ -196,9 +286,24 @@ take_option(struct secret_arguments *a, int option, const char *value)
 	case OPT_SERVICE:
 		return take_how(a, "aws", &a->service, value);
 	default:
-		a->json = true;
-		return 0;
+		return take_exchange_option(a, option, value);
 	}
+}
+
+/* What an exchange needs and was not said, or NULL. */
+static const char *
+missing_of_exchange(const struct secret_arguments *a)
+{
+	bool github = a->as != NULL && strcmp(a->as, "github-app") == 0;
+	bool oauth = a->as != NULL && strcmp(a->as, "oauth") == 0;
+	if (github &&
+	    (json_get(a->exchange, "app_id") == NULL ||
+		json_get(a->exchange, "installation") == NULL))
+		return "--as github-app needs --app-id N and --installation N";
+	if (oauth &&
+	    (json_get(a->exchange, "url") == NULL || json_get(a->exchange, "client_id") == NULL))
+		return "--as oauth needs --token-url URL and --client-id ID";
+	return NULL;
 }
 
 /* Whether the verb has what it needs; says what is missing. */
@@ -233,6 +338,8 @@ check_verb(struct secret_arguments *a)
 	} else if (set && a->as != NULL && strcmp(a->as, "aws") == 0 &&
 	    (a->user == NULL || a->region == NULL)) {
 		say("secret: --as aws needs --access-key ID and --region REGION");
+	} else if (set && missing_of_exchange(a) != NULL) {
+		say("secret: %s", missing_of_exchange(a));
 	} else {
 		return 0;
 	}
@@ -400,7 +507,10 @@ cell_list(struct table *t, const struct json *list, const char *none)
 static void
 cell_how(struct table *t, const struct json *secret)
 {
+	const struct json *exchange = json_get(secret, "exchange");
 	const char *name = json_get_str(secret, "header", json_get_str(secret, "user", NULL));
+	if (exchange != NULL)
+		name = json_get_str(exchange, "app_id", json_get_str(exchange, "client_id", NULL));
 	if (name == NULL)
 		table_cell(t, json_get_str(secret, "as", NULL));
 	else
@@ -508,6 +618,11 @@ set_body(struct secret_arguments *a)
 		(void)json_set_str(body, "region", a->region);
 	if (a->region != NULL)
 		(void)json_set_str(body, "service", a->service != NULL ? a->service : "s3");
+	if (a->as != NULL && strcmp(a->as, "github-app") == 0 &&
+	    json_get(a->exchange, "url") == NULL)
+		(void)json_set_str(a->exchange, "url", "https://api.github.com");
+	if (json_len(a->exchange) > 0)
+		(void)json_set(body, "exchange", TAKE_PTR(a->exchange));
 	(void)json_set(body, "bind", TAKE_PTR(a->bind));
 	return body;
 }
@@ -604,7 +719,7 @@ run_list(const struct secret_arguments *a)
 int
 cmd_secret(int argc, char **argv)
 {
-	struct secret_arguments a = {.bind = json_new_object()};
+	struct secret_arguments a = {.bind = json_new_object(), .exchange = json_new_object()};
 	int r = take_arguments(argc, argv, &a);
 	if (r != 0)
 		r = r > 0 ? 0 : EXIT_BAD_USAGE;
@@ -615,5 +730,6 @@ cmd_secret(int argc, char **argv)
 	else
 		r = run_list(&a);
 	json_free(a.bind);
+	json_free(a.exchange);
 	return r;
 }

@@ -11,7 +11,7 @@
  * system calls   profile.c: sockets of IPv4 and IPv6 and connect; no bind, listen, open, exec. It keeps one netlink
  *                socket that it asks for this host's addresses (own.c)
  * paths          none; before its locks the configuration, /etc/resolv.conf and /etc/hosts, once
- * peers          the supervisor (introduces), the arbiter (gives the key), gateways (dial)
+ * peers          the supervisor (introduces), the arbiter (gives the key), gateways and rf-issuer (dial)
  * hostile bytes  what gateways say, and name servers' answers
  * secrets        the key that tickets are checked with
  *

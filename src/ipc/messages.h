@@ -10,18 +10,18 @@ enum msg_type {
 	MSG_RUN =
 	    10, /* {"tty"?:{"rows","cols"} (then no stdio descriptors are sent: the terminal's master
 	                     comes with MSG_STARTED), "argv":[],"cwd"?,"env":{},"policy":{"name"}|{"file"},"task"?,"workspace"?:
-	                     {"path","mode"},"timing":bool,"limits"?:{} (tightening only; named as in
+	                     {"path","mode"},"timing":bool,"receipt"?:bool (with MSG_STARTED),"limits"?:{} (tightening only; named as in
 	                     policy_sandbox)}; fds: stdin, stdout, stderr, [policy file],
 	                     [workspace directory] in that order */
 	MSG_HELD =
 	    11, /* ← {"action_id","review_id","rule","approvals":[],"expires_at","risk":{}} */
 	MSG_STARTED =
-	    12, /* ← {"action_id","task","sandbox","receipt":{},"limits":{"output_bytes"?,…}}; of a
-	           session's command no receipt; fds: [terminal's master] with "tty" */
+	    12, /* ← {"action_id","task","sandbox","receipt"?:{} (if it was asked for; of a session's
+	           command never),"limits":{"output_bytes"?,…}}; fds: [terminal's master] with "tty" */
 	MSG_DONE =
 	    13, /* ← {"action_id","task","sandbox","exit":{"code"}|{"signal"},"limit"?,"error"?,
 	                     "usage":{},"network"?:{"usage","denials"} (MSG_GATEWAY_CLOSED's),"timing"?:[{"step",
-	                     "at_ns"}] (CLOCK_MONOTONIC)}; the receipt went with MSG_STARTED; fds: [scratch upper directory] */
+	                     "at_ns"}] (CLOCK_MONOTONIC),"receipt"?:{} (of a run that failed)}; fds: [scratch upper directory] */
 	MSG_SIGNAL = 14, /* → {"signal":N}: forward to the command */
 	MSG_STOP = 15,   /* → {"reason":"output"|"interrupt"}: end the sandbox now */
 	MSG_COMMIT =
@@ -225,4 +225,20 @@ enum msg_type {
 	            damaged"}],"omitted"?:n (ask again, after the last),"key":{"from":"own|file|command",
 	            "where","conventional":bool,"id"?,"error"?}}: no values */
 	MSG_SECRET_REMOVE = 143, /* {"name"}: and every grant of it; ← MSG_SECRETS */
+
+	/* exchanges: a secret for a token of short life (doc/secrets.md) */
+	/* vault → arbiter and back */
+	MSG_ISSUER_TICKET =
+	    150, /* {"grant","host","port"}: the way to that issuer, for a grant that was asked for and not
+	            answered; ← MSG_ISSUER_TICKETED, or MSG_ERROR (issuer_not_pinned, grant_unknown) */
+	MSG_ISSUER_TICKETED =
+	    151, /* ← {"ticket","mac"} (MSG_DIAL's, with "gateway": TICKET_ISSUER) */
+	/* vault → supervisor */
+	MSG_ISSUER_WANTED = 152, /* {}: start rf-issuer; it is joined, or ← MSG_ERROR */
+	/* vault → issuer and back */
+	MSG_EXCHANGE =
+	    153, /* {"as":"github-app|oauth","parameters":{…} (proto/issuer.h),"secret","ticket","mac"}; ←
+	            MSG_EXCHANGED, or MSG_ERROR (issuer_unreachable, issuer_refused, issuer_invalid,
+	            issuer_not_pinned, credential_unusable) */
+	MSG_EXCHANGED = 154, /* ← {"token","expires_ms"} */
 };

@@ -151,6 +151,7 @@ msg_recv(int fd, int flags, struct msg *ret)
 	int r = take_control(&m, ret);
 	if (r == 0 && n > 0)
 		r = msg_decode(packet, (size_t)n, ret);
+	explicit_bzero(packet, (size_t)n); /* some carry credentials, and the stack stays */
 	if (r < 0 || n == 0) {
 		msg_done(ret);
 		return r;

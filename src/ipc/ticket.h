@@ -13,6 +13,7 @@
 #include "base/sha256.h"
 
 #define TICKET_KEY_BYTES 32
+#define TICKET_ISSUER 0 /* rf-issuer's number where gateways have theirs, which begin at 1 */
 #define TICKET_ADDRESSES_MAX 512 /* pins of one ticket */
 #define TICKET_CONNECTIONS_MAX 1024
 /* Longest time between now and expiry: what the dialer must remember is bounded by it. */

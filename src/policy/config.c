@@ -7,15 +7,17 @@
 #include <string.h>
 
 #include "policy/field.h"
+#include "policy/patterns.h"
 #include "policy/tree.h"
 #include "policy/units.h"
 
 #define ARENA_BYTES_MAX (16u << 20)
 #define DNS_PORT 53
+#define HTTPS_PORT 443
 #define COMMAND_MAX 64 /* words of a command */
 
 struct network_read {
-	struct list resolvers;
+	struct list resolvers, issuers;
 	const char *authorities;
 };
 
@@ -68,6 +70,38 @@ check_resolver(const char *text)
 	    : "an address such as 10.0.0.53, 127.0.0.1:5353 or \"[2001:db8::53]:53\"";
 }
 
+/* ---- issuers ---- */
+
+/* HOST or HOST:PORT; the host's length goes to RET_LEN. */
+static bool
+split_issuer(const char *text, size_t *ret_len, int64_t *ret_port)
+{
+	const char *colon = strchr(text, ':');
+	char host[256];
+	*ret_len = colon != NULL ? (size_t)(colon - text) : strlen(text);
+	*ret_port = HTTPS_PORT;
+	if (*ret_len == 0 || *ret_len >= sizeof(host) ||
+	    (colon != NULL &&
+		(units_int(colon + 1, ret_port) < 0 || *ret_port < 1 || *ret_port > 65535)))
+		return false;
+	memcpy(host, text, *ret_len);
+	host[*ret_len] = 0;
+	for (size_t i = 0; i < *ret_len; i++)
+		if (host[i] >= 'A' && host[i] <= 'Z')
+			return false;
+	return host_is_plain(host);
+}
+
+static const char *
+check_issuer(const char *text)
+{
+	size_t len;
+	int64_t port;
+	return split_issuer(text, &len, &port)
+	    ? NULL
+	    : "a host in lower case such as api.github.com or login.example.com:8443";
+}
+
 static const char *
 check_path(const char *text)
 {
@@ -82,6 +116,8 @@ static const struct field network_fields[] = {
 	 .doc = "the name servers that names are asked of; unless given, those of /etc/resolv.conf"},
 	{"authorities", FIELD_TEXT, 0, offsetof(struct network_read, authorities), .check = check_path,
 	 .doc = "the certificates (PEM) that servers are verified against"},
+	{"issuers", FIELD_LIST, 0, offsetof(struct network_read, issuers), .check = check_issuer,
+	 .doc = "who may exchange secrets for tokens; unless given, nobody"},
 	{NULL}};
 static const struct shape network_shape = {"network", network_fields, .size = sizeof(struct network_read)};
 
@@ -139,6 +175,35 @@ set_resolvers(struct field_reader *rd, const struct node *node, const struct lis
 }
 
 static int
+set_issuers(struct field_reader *rd, const struct node *node, const struct list *list,
+    struct config *config)
+{
+	if (list->n > CONFIG_ISSUERS_MAX)
+		return field_error(rd, tree_get(node, "issuers"), "issuers: too many (%d at most)",
+		    CONFIG_ISSUERS_MAX);
+	for (size_t i = 0; i < list->n; i++) {
+		size_t len;
+		int64_t port;
+		if (!split_issuer(list->items[i], &len, &port))
+			return field_error(rd, tree_get(node, "issuers"), "issuers: not a host");
+		const char *host = arena_text(&config->arena, list->items[i], len);
+		if (host == NULL)
+			return no_memory(rd);
+		config->issuers[config->n_issuers++] = (struct config_issuer){host, (uint16_t)port};
+	}
+	return 0;
+}
+
+bool
+config_pins_issuer(const struct config *config, const char *host, int port)
+{
+	for (size_t i = 0; config != NULL && i < config->n_issuers; i++)
+		if (config->issuers[i].port == port && strcmp(config->issuers[i].host, host) == 0)
+			return true;
+	return false;
+}
+
+static int
 read_network(struct field_reader *rd, const struct node *node, struct config *config)
 {
 	struct network_read read = {.authorities = NULL};
@@ -146,6 +211,8 @@ read_network(struct field_reader *rd, const struct node *node, struct config *co
 	int r = field_read(rd, node, &network_shape, &read);
 	if (r == 0)
 		r = set_resolvers(rd, node, &read.resolvers, config);
+	if (r == 0)
+		r = set_issuers(rd, node, &read.issuers, config);
 	if (r == 0 && read.authorities != NULL)
 		config->authorities = read.authorities;
 	return r;

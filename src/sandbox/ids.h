@@ -17,6 +17,7 @@
 #define IDS_IMAGE (IDS_BASE + 3) /* rf-image while it reads an archive */
 #define IDS_DIALER (IDS_BASE + 4)
 #define IDS_VAULT (IDS_BASE + 5)
+#define IDS_ISSUER (IDS_BASE + 6)
 #define IDS_GATEWAY \
 	(IDS_BASE + 16) /* and the next IDS_GATEWAYS - 1: one for each gateway process */
 #define IDS_GATEWAYS 64u

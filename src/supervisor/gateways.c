@@ -1,4 +1,4 @@
-/* rf-gateway, rf-dialer and rf-vault: started when something first needs them, introduced to each other and to the
+/* rf-gateway, rf-dialer, rf-vault and rf-issuer: started when something first needs them, introduced to each other and to the
  * arbiter (MSG_PEER_JOIN), and restarted when they end. Who ends takes as little along as can be:
  *
  *   rf-gateway   its sandboxes end (gateway_lost). They could live on with listeners in the next one's hands, but what
@@ -6,6 +6,7 @@
  *                worse than one that ended and says why.
  *   rf-dialer    connections that it was asked for fail; those it has made are the gateway's
  *   rf-vault     grants that it was asked for fail
+ *   rf-issuer    exchanges that it was asked for fail; it is started again when the vault asks for it
  *
  * A gateway process has a number that no other one ever had: what was signed for one is nothing to the next. */
 #include <errno.h>
@@ -33,6 +34,13 @@ static const struct route gateway_routes[] = {
     {0},
 };
 
+static int on_issuer_wanted(struct conn *conn, struct msg *m);
+
+static const struct route vault_routes[] = {
+    {MSG_ISSUER_WANTED, 1u << PEER_VAULT, 0, 64, 0, on_issuer_wanted},
+    {0},
+};
+
 /* They have nothing to tell us. */
 static const struct route silent_routes[] = {{0}};
 
@@ -44,14 +52,15 @@ static const struct {
 } kinds[] = {
     {"rf-gateway", "gateway", "gateway", IDS_GATEWAY, PEER_GATEWAY, gateway_routes},
     {"rf-dialer", "dialer", "dialer", IDS_DIALER, PEER_DIALER, silent_routes},
-    {"rf-vault", "vault", "vault", IDS_VAULT, PEER_VAULT, silent_routes},
+    {"rf-vault", "vault", "vault", IDS_VAULT, PEER_VAULT, vault_routes},
+    {"rf-issuer", "issuer", "issuer", IDS_ISSUER, PEER_ISSUER, silent_routes},
 };
-enum { GATEWAY, DIALER, VAULT, KINDS, ARBITER = KINDS };
+enum { GATEWAY, DIALER, VAULT, ISSUER, KINDS, ARBITER = KINDS };
 
 static struct sibling *
 sibling_of(struct supervisor *s, int kind)
 {
-	struct sibling *all[] = {&s->gateway, &s->dialer, &s->vault, &s->arbiter};
+	struct sibling *all[] = {&s->gateway, &s->dialer, &s->vault, &s->issuer, &s->arbiter};
 	return all[kind];
 }
 
@@ -75,7 +84,7 @@ static int
 join(struct supervisor *s, int kind, struct error *err)
 {
 	static const int pairs[][2] = {{GATEWAY, ARBITER}, {GATEWAY, DIALER}, {GATEWAY, VAULT},
-	    {DIALER, ARBITER}, {VAULT, ARBITER}};
+	    {DIALER, ARBITER}, {VAULT, ARBITER}, {ISSUER, DIALER}, {ISSUER, VAULT}};
 	for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
 		const int *pair = pairs[i];
 		int sockets[2];
@@ -141,6 +150,19 @@ start_vault(struct supervisor *s, struct error *err)
 {
 	s->vault_wanted = watch_remove(s->vault_wanted);
 	return start(s, VAULT, err);
+}
+
+/* The vault has a secret to exchange. */
+static int
+on_issuer_wanted(struct conn *conn, struct msg *m)
+{
+	struct supervisor *s = conn_data(conn);
+	struct error err = {0};
+	int r = s->leaving || s->issuer.conn != NULL ? 0
+	    : program_restarts_too_often(&s->issuer)
+	    ? error_set(&err, ELOOP, "issuer_unreachable", "rf-issuer keeps ending; see the log")
+	    : start(s, ISSUER, &err);
+	return r < 0 ? conn_send_error(conn, m->serial, &err) : 0;
 }
 
 static void await_callers(struct supervisor *s);
@@ -248,7 +270,7 @@ ended(struct supervisor *s, int kind)
 		    "if it always does: `ringfence doctor` (network) says whether authorities and "
 		    "configuration are good, run/log in the state directory what it said last");
 		network_lose_all(s, &err);
-	} else {
+	} else if (kind != ISSUER) {
 		restart(s, kind);
 	}
 	if (!s->leaving)

@@ -152,7 +152,8 @@ on_conn_closed(struct conn *conn)
 {
 	struct supervisor *s = conn_data(conn);
 	/* The end of the process is noticed by its pidfd. If only the conversation broke, make it so. */
-	struct sibling *siblings[] = {&s->arbiter, &s->ledger, &s->gateway, &s->dialer, &s->vault};
+	struct sibling *siblings[] = {
+	    &s->arbiter, &s->ledger, &s->gateway, &s->dialer, &s->vault, &s->issuer};
 	for (size_t i = 0; i < ARRAY_LEN(siblings); i++)
 		if (siblings[i]->conn == conn) {
 			siblings[i]->conn = NULL;

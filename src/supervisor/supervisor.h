@@ -5,7 +5,7 @@
  *   receipt.c   evidence → receipt, floor    commit.c    letting a staged workspace out
  *   pool.c      sandboxes made ahead             verdict.c   what a verdict means to a client
  *   policies.c  what is known of policies        session.c   sandboxes that stay
- *   gateways.c  rf-gateway, rf-dialer, rf-vault: start, join, restart
+ *   gateways.c  rf-gateway, rf-dialer, rf-vault, rf-issuer: start, join, restart
  *   network.c   one sandbox's part in the network boundary */
 #pragma once
 
@@ -26,7 +26,8 @@ enum peer {
 	PEER_INIT,
 	PEER_GATEWAY,
 	PEER_DIALER,
-	PEER_VAULT
+	PEER_VAULT,
+	PEER_ISSUER
 };
 
 struct run;
@@ -57,9 +58,10 @@ struct supervisor {
 	struct sandbox_host *sandboxes;
 	struct sibling arbiter, ledger;
 	struct sibling gateway, dialer, vault; /* gateways.c: they run once somebody needs them */
-	int64_t gateway_number;                /* of the gateway process that runs now */
-	struct watch *vault_wanted;            /* vault.sock, as long as the vault does not run */
-	struct network *networks;              /* list */
+	struct sibling issuer;
+	int64_t gateway_number;     /* of the gateway process that runs now */
+	struct watch *vault_wanted; /* vault.sock, as long as the vault does not run */
+	struct network *networks;   /* list */
 	struct pool *pool;
 	struct json *policies;    /* policies.c */
 	struct session *sessions; /* list */

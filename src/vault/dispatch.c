@@ -11,12 +11,18 @@ static int on_peer_join(struct conn *conn, struct msg *m);
 
 #define SUPERVISOR (1U << PEER_SUPERVISOR)
 #define ARBITER (1U << PEER_ARBITER)
+#define ISSUER (1U << PEER_ISSUER)
 #define PERSON (1U << PEER_PERSON)
 
 static const struct route routes[] = {
     {MSG_PEER_JOIN, SUPERVISOR, 0, 4096, 1, on_peer_join},
     {MSG_GRANT, ARBITER, 0, MSG_BODY_MAX, 0, grants_on_grant},
     {MSG_REVOKE, ARBITER, 0, 4096, 0, grants_on_revoke},
+    {MSG_ISSUER_TICKETED, ARBITER, 0, 16384, 0, exchange_on_ticket},
+    {MSG_ERROR, ARBITER, 0, 16384, 0, exchange_on_no_ticket},
+    {MSG_ERROR, SUPERVISOR, 0, 16384, 0, exchange_on_no_issuer},
+    {MSG_EXCHANGED, ISSUER, 0, 32768, 0, exchange_on_done},
+    {MSG_ERROR, ISSUER, 0, 16384, 0, exchange_on_failed},
     {MSG_SECRET_SET, PERSON, 0, SEAL_HEAD_MAX - 4096, 1, people_on_set},
     {MSG_SECRET_LIST, PERSON, 0, 4096, 0, people_on_list},
     {MSG_SECRET_REMOVE, PERSON, 0, 4096, 0, people_on_remove},
@@ -133,15 +139,42 @@ join_gateway(struct vault *vault, int fd, int64_t number)
 	    vault->loop, fd, PEER_GATEWAY, routes, on_gateway_closed, gateway, &gateway->conn);
 }
 
+static void
+on_issuer_closed(struct conn *conn)
+{
+	struct vault *vault = conn_data(conn);
+	if (vault->issuer != conn)
+		return;
+	vault->issuer = NULL;
+	exchange_issuer_gone(vault);
+}
+
+static int
+join_issuer(struct vault *vault, int fd)
+{
+	struct conn *before = TAKE_PTR(vault->issuer);
+	if (before != NULL) {
+		exchange_issuer_gone(vault);
+		conn_close(before);
+	}
+	int r =
+	    conn_new(vault->loop, fd, PEER_ISSUER, routes, on_issuer_closed, vault, &vault->issuer);
+	if (r == 0)
+		exchange_issuer_joined(vault);
+	return r;
+}
+
 static int
 on_peer_join(struct conn *conn, struct msg *m)
 {
 	struct vault *vault = conn_data(conn);
 	const char *peer = json_get_str(m->body, "peer", "");
-	bool arbiter = strcmp(peer, "arbiter") == 0;
-	if (m->n_fds != 1 || (!arbiter && strcmp(peer, "gateway") != 0))
+	bool arbiter = strcmp(peer, "arbiter") == 0, issuer = strcmp(peer, "issuer") == 0;
+	if (m->n_fds != 1 || (!arbiter && !issuer && strcmp(peer, "gateway") != 0))
 		return -EPROTO;
 	int fd = msg_take_fd(m, 0);
+	if (issuer)
+		return join_issuer(vault, fd);
 	return arbiter ? join_arbiter(vault, fd)
 		       : join_gateway(vault, fd, json_get_int(m->body, "gateway", -1));
 }

@@ -277,7 +277,7 @@ load_config(int fd, struct vault_key *key)
 }
 
 void
-key_read_outside(int config_fd, struct vault_key *ret)
+key_read_outside(int config_fd, struct vault_key *ret, struct config **ret_config)
 {
 	*ret = (struct vault_key){.from = KEY_FROM_OWN};
 	(void)snprintf(ret->where, sizeof(ret->where), "%s", KEY_FILE);
@@ -286,7 +286,7 @@ key_read_outside(int config_fd, struct vault_key *ret)
 		read_file(ret, config->master_key_file);
 	else if (config != NULL && config->master_key_command != NULL)
 		read_command(ret, config->master_key_command);
-	config_free(config);
+	*ret_config = config;
 }
 
 static int

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/macros.h"
+#include "policy/config.h"
 #include "vault/seal.h"
 
 #define KEY_FILE \
@@ -22,8 +23,9 @@ struct vault_key {
 };
 
 /* Before the locks: reads CONFIG_FD (rewound; -1 or empty: none) and, where the configuration says so, the key's file or
- * the output of its command. Never fails: what went wrong is in RET. */
-void key_read_outside(int config_fd, struct vault_key *ret);
+ * the output of its command. Never fails: what went wrong is in RET. The configuration, owned, goes to RET_CONFIG; NULL if it
+ * cannot be read. */
+void key_read_outside(int config_fd, struct vault_key *ret, struct config **ret_config);
 /* After the locks: the key of KEY_FROM_OWN in the working directory. It is made if there is none, unless there are
  * sealed files (HAS_SECRETS): a lost key is not replaced. */
 void key_read_own(struct vault_key *key, bool has_secrets);

@@ -8,9 +8,9 @@
  * capabilities   none
  * system calls   profile.c: its files, its sockets, memory; no socket, no connect, no exec
  * paths          its own directory, as root also its root directory (chroot)
- * peers          the supervisor (who may talk to it); the arbiter (grants); gateways (are told, never heard); root and
- *                the owner of this installation (set, list, remove)
- * secrets        the master key, and each secret while it is sealed or handed out
+ * peers          the supervisor (who may talk to it); the arbiter (grants); gateways (are told, never heard); rf-issuer
+ *                (exchanges); root and the owner of this installation (set, list, remove)
+ * secrets        the master key; each secret while it is sealed or handed out; tokens until they expire
  * hostile bytes  none of the agent's; what people send, of whom only two may
  *
  * If compromised, an attacker has every secret in it, and could send them where a gateway can be sent. It has no
@@ -127,7 +127,7 @@ main(int argc, char **argv)
 	(void)signal(SIGXFSZ, SIG_IGN);
 	vault.owner = getuid();
 	keep_in_memory();
-	key_read_outside(SPAWN_CONFIG, &vault.key);
+	key_read_outside(SPAWN_CONFIG, &vault.key, &vault.config);
 	if (seal_prepare(&err) < 0 ||
 	    confine_enter(&vault_profile, SPAWN_STATE_DIR, uid, gid, SPAWN_PEER, &err) < 0 ||
 	    start(&vault, &err) < 0)

@@ -11,6 +11,7 @@
 #include "ipc/messages.h"
 #include "policy/patterns.h"
 #include "proto/credential.h"
+#include "proto/issuer.h"
 #include "proto/sigv4.h"
 #include "vault/bind.h"
 #include "vault/vault.h"
@@ -203,13 +204,37 @@ static const char *
 check_members(const struct json *body)
 {
 	bool aws = strcmp(json_get_str(body, "as", ""), "aws") == 0;
+	if (json_get(body, "exchange") != NULL)
+		return "only github-app and oauth are exchanged";
 	if (!aws && (json_get(body, "region") != NULL || json_get(body, "service") != NULL))
 		return "only aws has a region and a service";
 	return aws && json_get(body, "header") != NULL ? "aws has no header" : NULL;
 }
 
+/* One that is exchanged for a token: where, and for what. */
 static int
-check_request(const struct json *body, const char *value, size_t len, struct error *err)
+check_exchange(const struct vault *vault, const struct json *body, const char *value, size_t len,
+    struct error *err)
+{
+	static const char *const members[] = {"header", "user", "region", "service"};
+	const char *as = json_get_str(body, "as", "");
+	int r = issuer_check(as, json_get(body, "exchange"), err);
+	if (r == 0)
+		r = exchange_check_pin(vault, json_get(body, "exchange"), err);
+	if (r < 0)
+		return r;
+	const char *wrong = issuer_check_secret(as, value, len);
+	for (size_t i = 0; wrong == NULL && i < ARRAY_LEN(members); i++)
+		if (json_get(body, members[i]) != NULL)
+			wrong = "what is exchanged is applied as its token is: no user, no header";
+	if (wrong != NULL)
+		return error_set(err, EINVAL, "secret_invalid", "%s", wrong);
+	return check_travels(value, len, err);
+}
+
+static int
+check_request(const struct vault *vault, const struct json *body, const char *value, size_t len,
+    struct error *err)
 {
 	_cleanup_json_ struct json *apply = apply_of(body);
 	const char *wrong = check_name(json_get_str(body, "name", ""));
@@ -218,6 +243,8 @@ check_request(const struct json *body, const char *value, size_t len, struct err
 	int r = bind_check(json_get(body, "bind"), err);
 	if (r < 0)
 		return r;
+	if (issuer_is(json_get_str(body, "as", "")))
+		return check_exchange(vault, body, value, len, err);
 	wrong = check_members(body);
 	if (wrong == NULL)
 		wrong = credential_check_apply(apply);
@@ -258,6 +285,8 @@ head_of(const struct conn *conn, const struct json *body)
 	for (size_t i = 0; i < ARRAY_LEN(members); i++)
 		if (json_get(body, members[i]) != NULL)
 			(void)json_set_str(head, members[i], json_get_str(body, members[i], ""));
+	if (json_get(body, "exchange") != NULL)
+		(void)json_set(head, "exchange", json_copy(json_get(body, "exchange")));
 	(void)json_set(head, "bind", json_copy(json_get(body, "bind")));
 	(void)json_set_str(head, "by", by);
 	(void)json_set_int(head, "set_ms", clock_wall_ms());
@@ -276,7 +305,7 @@ set(struct vault *vault, const struct conn *conn, struct msg *m, struct error *e
 	int len = r < 0 ? r : read_value(fd, err);
 	if (len < 0)
 		return len;
-	r = check_request(m->body, (const char *)vault_room(), (size_t)len, err);
+	r = check_request(vault, m->body, (const char *)vault_room(), (size_t)len, err);
 	if (r < 0)
 		return r;
 	return secrets_set(&vault->secrets, &vault->key.seal, head_of(conn, m->body), vault_room(),

@@ -16,7 +16,7 @@
 
 struct secret {
 	char name[SECRET_NAME_MAX + 1];
-	/* {"name","as","header"?,"user"?,"bind","version","set_ms","by","key"}, as in the file; NULL: the file cannot be
+	/* {"name","as","header"?,"user"?,"exchange"? (proto/issuer.h),"bind","version","set_ms","by","key"}, as in the file; NULL: the file cannot be
 	 * read. Owned. */
 	struct json *head;
 };

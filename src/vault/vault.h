@@ -3,6 +3,8 @@
 
 #include "io/loop.h"
 #include "ipc/dispatch.h"
+#include "policy/config.h"
+#include "vault/exchange.h"
 #include "vault/grants.h"
 #include "vault/key.h"
 #include "vault/secrets.h"
@@ -11,7 +13,7 @@
 #define PEOPLE_MAX 16   /* who may ask for something */
 #define STRANGERS_MAX 4 /* who is told that they may not: they take nobody's place */
 
-enum vault_peer { PEER_SUPERVISOR, PEER_ARBITER, PEER_GATEWAY, PEER_PERSON };
+enum vault_peer { PEER_SUPERVISOR, PEER_ARBITER, PEER_GATEWAY, PEER_ISSUER, PEER_PERSON };
 
 struct vault_gateway {
 	struct vault *vault;
@@ -21,15 +23,17 @@ struct vault_gateway {
 
 struct vault {
 	struct loop *loop;
-	struct conn *supervisor, *arbiter; /* arbiter: NULL while there is none */
+	struct conn *supervisor, *arbiter, *issuer; /* NULL while there is none */
 	struct vault_gateway gateways[GATEWAYS_MAX];
 	struct watch
 	    *listener; /* NULL before the arbiter joined: what people do has to be recorded */
 	unsigned people, strangers;
 	uid_t owner; /* whose installation this is; beside root the one who may ask for something */
+	struct config *config; /* which issuers are pinned; NULL: it could not be read */
 	struct vault_key key;
 	struct secrets secrets;
 	struct grants grants;
+	struct exchanges exchanges;
 };
 
 /* The only place where values are in the clear: locked in memory where that is possible, not in dumps, wiped after each

@@ -1,7 +1,7 @@
 /* Memory that forgets: whatever this program or its libraries free is wiped first. Values pass through JSON, message
  * buffers and libcrypto, so no single owner could wipe every copy.
  *
- * The linker sends every call of free and realloc here (--wrap, meson.build). */
+ * The linker sends every call of free and realloc here (--wrap, src/meson.build). */
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
