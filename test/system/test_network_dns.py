@@ -75,7 +75,9 @@ FLOOD = AGENT + r"""
 m = message("www.example.com", 1)
 s = socket.create_connection(("198.18.0.1", 53), 20)
 stream, counts = s.makefile("rb"), {}
-for turn in range(60):
+for turn in range(2000):  # until it is refused, however slow this machine is
+    if counts.get(5):
+        break
     s.sendall((struct.pack(">H", len(m)) + m) * 50)
     for _ in range(50):
         code = read(stream.read(struct.unpack(">H", stream.read(2))[0]), "")[0]
@@ -400,7 +402,6 @@ print(json.dumps([socket.gethostbyaddr(socket.inet_ntoa(bytes.fromhex(a)))[0], a
     def test_a_flood_is_refused_and_told(self):
         counts = self.python(FLOOD)
         self.assertEqual(set(counts), {str(NOERROR), str(REFUSED)}, counts)
-        self.assertEqual(sum(counts.values()), 3000)
         self.assertGreaterEqual(counts[str(NOERROR)], 1000)
         # The next sandbox, at the same gateway, has its own measure.
         self.assertEqual(self.ask(["udp", "198.18.0.1", "www.example.com", A])[0][0], NOERROR)
