@@ -56,6 +56,7 @@ struct tcp_client {
 struct dns_server {
 	struct guest *guest;
 	int fd; /* owned */
+	bool no_ipv6;
 	struct watch *watch;
 	struct udp_question *questions; /* of UDP, waiting */
 	unsigned n_questions;
@@ -181,6 +182,7 @@ ask_udp(struct dns_server *server, const uint8_t *bytes, size_t len, const struc
 	}
 	question->question.guest = server->guest;
 	question->question.done = on_udp_answer;
+	question->question.no_ipv6 = server->no_ipv6;
 	question->server = server;
 	question->path = *path;
 	question->next = server->questions;
@@ -327,6 +329,7 @@ on_accepted(int fd, void *data)
 	}
 	client->question.guest = server->guest;
 	client->question.done = on_tcp_answer;
+	client->question.no_ipv6 = server->no_ipv6;
 	client->server = server;
 	client->next = server->clients;
 	client->link = &server->clients;
@@ -341,6 +344,15 @@ on_accepted(int fd, void *data)
 
 /* ---- the server ---- */
 
+/* Listeners are of IPv6, for both, wherever there is IPv6. */
+static bool
+is_ipv4_only(int fd)
+{
+	struct sockaddr_storage own;
+	socklen_t len = sizeof(own);
+	return getsockname(fd, (struct sockaddr *)&own, &len) == 0 && own.ss_family == AF_INET;
+}
+
 int
 dns_server_new(struct guest *guest, int fd, bool tcp, struct dns_server **ret)
 {
@@ -351,6 +363,7 @@ dns_server_new(struct guest *guest, int fd, bool tcp, struct dns_server **ret)
 	}
 	server->guest = guest;
 	server->fd = fd;
+	server->no_ipv6 = is_ipv4_only(fd);
 	int r = tcp
 	    ? conn_accept(guest->gateway->loop, fd, on_accepted, server, &server->watch)
 	    : loop_watch(guest->gateway->loop, fd, EPOLLIN, on_datagrams, server, &server->watch);

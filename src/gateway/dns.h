@@ -16,6 +16,7 @@ struct dns_question {
 	struct guest *guest;
 	dns_done_fn *done;
 	struct dns_query query;
+	bool no_ipv6; /* there is none in that sandbox: nothing could be reached by it */
 	struct reach_question *asked; /* while the arbiter is asked */
 };
 

@@ -2,8 +2,8 @@
  *
  *   localhost                     its own loopback (RFC 6761, 6.3)
  *   names of our own addresses    what they were given for (PTR); every other reverse name: NXDOMAIN
- *   a name that a rule may reach  A, AAAA: its synthetic addresses; any other type: nothing (NOERROR). So no HTTPS or
- *                                 SVCB record brings ECH keys or says that the host speaks HTTP/3
+ *   a name that a rule may reach  A, AAAA (where there is IPv6): its synthetic addresses; any other type: nothing
+ *                                 (NOERROR). So no HTTPS or SVCB record brings ECH keys or leads to HTTP/3
  *   everything else               NXDOMAIN
  *
  * The arbiter says what a rule may reach; until it did, and if it cannot, nothing is given out (SERVFAIL). */
@@ -96,7 +96,7 @@ give_address(struct dns_question *question)
 {
 	struct names *names = question->guest->names;
 	const struct dns_query *query = &question->query;
-	if (query->type != DNS_A && query->type != DNS_AAAA) {
+	if (query->type != DNS_A && (query->type != DNS_AAAA || question->no_ipv6)) {
 		finish_rcode(question, DNS_NOERROR);
 		return;
 	}

@@ -498,6 +498,12 @@ a_host_without_ipv6_is_served_as_well(void **state)
 	assert_int_equal(send(fd, m.bytes, m.len, 0), (ssize_t)m.len);
 	m = receive(fd);
 	assert_int_equal(n_answers(&m), 1);
+	/* But it is not sent where it cannot go. */
+	m = question(10, "example.com", DNS_AAAA, DNS_IN);
+	assert_int_equal(send(fd, m.bytes, m.len, 0), (ssize_t)m.len);
+	m = receive(fd);
+	assert_int_equal(rcode(&m), DNS_NOERROR);
+	assert_int_equal(n_answers(&m), 0);
 	close(fd);
 	dns_server_free(server);
 }
