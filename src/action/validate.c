@@ -39,8 +39,12 @@ struct field {
 
 /* Where in the record we are, for messages: "request.argv[3]". */
 struct place {
-	char text[96];
+	const struct place *in; /* NULL: the record */
+	const char *name;       /* of a member, or NULL */
+	size_t item;            /* of an array, if there is no name */
 };
+
+#define PLACE_SIZE 96
 
 static const char *const protocols[] = {"tcp", NULL};
 static const char *const schemes[] = {"http", "https", NULL};
@@ -183,30 +187,29 @@ static const struct field record_fields[] = {
 static int check_fields(const struct json *object, const struct field *table,
     const struct place *place, struct error *err);
 
+/* Names may be the proposer's own text: they are escaped, because messages are read on terminals. */
+static void
+place_text(const struct place *at, char ret[PLACE_SIZE])
+{
+	char around[PLACE_SIZE] = "", shown[40];
+	ret[0] = 0;
+	if (at->in == NULL)
+		return;
+	place_text(at->in, around);
+	if (at->name == NULL) {
+		(void)snprintf(ret, PLACE_SIZE, "%.70s[%zu]", around, at->item);
+		return;
+	}
+	log_escape(at->name, strlen(at->name), shown, sizeof(shown));
+	(void)snprintf(ret, PLACE_SIZE, "%.50s%s%s", around, around[0] == 0 ? "" : ".", shown);
+}
+
 static int
 refuse(struct error *err, const struct place *place, const char *reason)
 {
-	return error_set(err, EINVAL, "action_invalid", "action: %s: %s", place->text, reason);
-}
-
-/* NAME may be the proposer's own text: it is escaped, because messages are read on terminals. */
-static struct place
-place_member(const struct place *at, const char *name)
-{
-	struct place p;
-	char shown[40];
-	log_escape(name, strlen(name), shown, sizeof(shown));
-	(void)snprintf(
-	    p.text, sizeof(p.text), "%.50s%s%s", at->text, at->text[0] == 0 ? "" : ".", shown);
-	return p;
-}
-
-static struct place
-place_item(const struct place *at, size_t i)
-{
-	struct place p;
-	(void)snprintf(p.text, sizeof(p.text), "%.70s[%zu]", at->text, i);
-	return p;
+	char text[PLACE_SIZE];
+	place_text(place, text);
+	return error_set(err, EINVAL, "action_invalid", "action: %s: %s", text, reason);
 }
 
 static int
@@ -263,7 +266,7 @@ check_texts(const struct json *v, const struct field *f, const struct place *at,
 		return refuse(err, at, "has too many items");
 	size_t total = 0;
 	for (size_t i = 0; i < json_len(v); i++) {
-		struct place item = place_item(at, i);
+		struct place item = {.in = at, .item = i};
 		int r = check_text(json_at(v, i), 0, ARGV_BYTES_MAX, &item, err);
 		if (r < 0)
 			return r;
@@ -281,7 +284,7 @@ check_records(
 	if ((int64_t)json_len(v) > f->max)
 		return refuse(err, at, "has too many items");
 	for (size_t i = 0; i < json_len(v); i++) {
-		struct place item = place_item(at, i);
+		struct place item = {.in = at, .item = i};
 		int r = check_fields(json_at(v, i), f->table, &item, err);
 		if (r < 0)
 			return r;
@@ -337,7 +340,7 @@ check_fields(const struct json *object, const struct field *table, const struct 
 	if (json_type(object) != JSON_OBJECT)
 		return refuse(err, place, "must be an object");
 	for (size_t i = 0; i < json_len(object); i++) {
-		struct place at = place_member(place, json_name_at(object, i));
+		struct place at = {.in = place, .name = json_name_at(object, i)};
 		const struct field *f = find_field(table, json_name_at(object, i));
 		if (f == NULL)
 			return refuse(err, &at, "unknown member");
@@ -350,7 +353,7 @@ check_fields(const struct json *object, const struct field *table, const struct 
 	}
 	for (const struct field *f = table; f->name != NULL; f++)
 		if (f->need == REQUIRED && json_get(object, f->name) == NULL) {
-			struct place at = place_member(place, f->name);
+			struct place at = {.in = place, .name = f->name};
 			return refuse(err, &at, "is missing");
 		}
 	return 0;
@@ -359,7 +362,9 @@ check_fields(const struct json *object, const struct field *table, const struct 
 int
 action_validate(const struct json *action, struct error *err)
 {
-	struct place record = {""}, request = {"request"}, kind_place = {"kind"};
+	struct place record = {0};
+	struct place request = {.in = &record, .name = "request"},
+		     kind_place = {.in = &record, .name = "kind"};
 	if (json_type(action) != JSON_OBJECT)
 		return error_set(err, EINVAL, "action_invalid", "action: must be an object");
 	int r = check_fields(action, record_fields, &record, err);
