@@ -9,12 +9,12 @@
 uint8_t *
 fifo_reserve(struct fifo *f, size_t len)
 {
-	if (f->room - f->end >= len && f->data != NULL)
+	if (f->data != NULL && f->room - f->end >= len)
 		return f->data + f->end;
 	size_t waits = fifo_len(f);
 	if (len > SIZE_MAX / 2 - waits)
 		return NULL;
-	if (f->room >= waits + len && f->start >= f->room / 2) {
+	if (f->data != NULL && f->room >= waits + len && f->start >= f->room / 2) {
 		memmove(f->data, f->data + f->start, waits);
 	} else {
 		size_t room = MAX(waits + len, MIN(f->room * 2, f->room + (256u << 10)));
@@ -22,7 +22,7 @@ fifo_reserve(struct fifo *f, size_t len)
 		uint8_t *data = malloc(room);
 		if (data == NULL)
 			return NULL;
-		if (waits > 0)
+		if (f->data != NULL)
 			memcpy(data, f->data + f->start, waits);
 		free(f->data);
 		f->data = data;
