@@ -148,8 +148,9 @@ void
 check_programs(struct finding *ret)
 {
 	static const char *const names[] = {"ringfence", "rf-supervisor", "rf-init", "rf-layers",
-	    "rf-arbiter", "rf-ledger", "rf-gateway", "rf-dialer", "rf-vault", "rf-policy",
-	    "rf-audit", "rf-workspace", "rf-image", "rf-prove", "rf-prove-init", "rf-attack"};
+	    "rf-arbiter", "rf-ledger", "rf-gateway", "rf-dialer", "rf-vault", "rf-issuer",
+	    "rf-policy", "rf-audit", "rf-workspace", "rf-image", "rf-prove", "rf-prove-init",
+	    "rf-attack"};
 	char path[PATHS_MAX], missing[200] = "";
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		if (paths_program(names[i], path, NULL) < 0)

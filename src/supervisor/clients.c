@@ -18,7 +18,7 @@ on_status(struct conn *conn, struct msg *m)
 		s->idle = timer_cancel(s->idle);
 	}
 	const struct sibling *siblings[] = {
-	    &s->arbiter, &s->ledger, &s->gateway, &s->dialer, &s->vault};
+	    &s->arbiter, &s->ledger, &s->gateway, &s->dialer, &s->vault, &s->issuer};
 	for (size_t i = 0; i < ARRAY_LEN(siblings); i++) {
 		if (siblings[i]->pidfd < 0)
 			continue;

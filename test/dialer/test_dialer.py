@@ -360,6 +360,13 @@ class Tickets(Case):
                 r[2].close()
         self.assertEqual([r[0] for r in results].count("dialed"), 1)
 
+    def test_the_issuer_dials_under_a_number_that_no_gateway_can_have(self):
+        issuer = self.dialer.join({"peer": "issuer"}, lambda sock: Gateway(sock, self.dialer, 0))
+        for talk, other in ((issuer, self.gateway), (self.gateway, issuer)):
+            body = self.sign(gateway=talk.number)
+            self.assert_ticket_refused(body, "", other)
+            self.assertEqual(self.present(body, talk)[0], "dialed")
+
     def test_a_use_counts_whatever_became_of_it(self):
         ticket = self.dialer.arbiter.ticket("private.test", 80)
         body = self.dialer.arbiter.sign(ticket)
@@ -609,7 +616,7 @@ class Joining(unittest.TestCase):
 
     def test_a_peer_that_is_none_ends_it(self):
         for body in ({"peer": "vault"}, {"peer": "gateway"}, {"peer": "gateway", "gateway": -1}, {}, {"peer": "gateway",
-                     "gateway": "1"}, {"peer": "gateway", "gateway": 2 ** 32}):
+                     "gateway": "1"}, {"peer": "gateway", "gateway": 2 ** 32}, {"peer": "gateway", "gateway": 0}):
             self.assert_ends(body)
         self.assert_ends({"peer": "arbiter"}, fds=False)
 

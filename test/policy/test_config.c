@@ -34,6 +34,36 @@ nothing_given_means_the_defaults(void **state)
 }
 
 static void
+issuers_are_pinned_by_host_and_port(void **state)
+{
+	struct config *c =
+	    load("network: {issuers: [api.github.com, \"login.example.com:8443\"]}\n");
+	assert_true(config_pins_issuer(c, "api.github.com", 443));
+	assert_true(config_pins_issuer(c, "login.example.com", 8443));
+	assert_false(config_pins_issuer(c, "login.example.com", 443));
+	assert_false(config_pins_issuer(c, "api.github.com", 80));
+	assert_false(config_pins_issuer(c, "github.com", 443));
+	assert_false(config_pins_issuer(c, "", 443));
+	assert_false(config_pins_issuer(NULL, "api.github.com", 443));
+	config_free(c);
+	c = load("network: {}\n");
+	assert_false(config_pins_issuer(c, "api.github.com", 443));
+	config_free(c);
+	static const char *const wrong[] = {"\"*.github.com\"", "API.github.com", "\"a.example:0\"",
+	    "\"a.example:65536\"", "\":443\"", "\"https://a.example\"", "\"a.example:x\"",
+	    "a.example/x", "{host: a}"};
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+		char text[128];
+		struct config *none = NULL;
+		struct error err = {.code = ""};
+		(void)snprintf(text, sizeof(text), "network: {issuers: [%s]}\n", wrong[i]);
+		if (config_load(text, strlen(text), "config.yaml", &none, &err) == 0)
+			fail_msg("%s", text);
+		assert_string_equal(err.code, "config_invalid");
+	}
+}
+
+static void
 every_field_is_read(void **state)
 {
 	struct config *c = load("people:\n  operator: {users: [alice]}\n"
@@ -126,6 +156,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(nothing_given_means_the_defaults),
 	    cmocka_unit_test(every_field_is_read),
+	    cmocka_unit_test(issuers_are_pinned_by_host_and_port),
 	    cmocka_unit_test(an_error_names_its_line_and_column),
 	    cmocka_unit_test(what_is_too_large_or_no_text_is_refused),
 	};
