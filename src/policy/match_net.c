@@ -60,6 +60,10 @@ static const char *const usual_headers[] = {"accept", "accept-*", "host", "user-
 static const char *const credential_headers[] = {
     "authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-auth-token"};
 
+/* What some servers take for the method, path or host of a request instead of those that were decided on. */
+static const char *const rerouting_headers[] = {"x-http-method*", "x-method-override",
+    "x-original-*", "x-rewrite-*", "x-forwarded-*", "forwarded"};
+
 /* What belongs to a change of protocol, where a rule permits one. */
 static const char *const upgrade_headers[] = {"upgrade", "sec-websocket-*"};
 
@@ -69,6 +73,7 @@ headers_permitted(const struct rule *rule, const struct json *request)
 	static const struct list usual = CONST_LIST(usual_headers);
 	static const struct list speaking = CONST_LIST(credential_headers);
 	static const struct list upgrading = CONST_LIST(upgrade_headers);
+	static const struct list rerouting = CONST_LIST(rerouting_headers);
 	const struct json *headers = json_get(request, "headers");
 	for (size_t i = 0; i < json_len(headers); i++) {
 		const char *name = json_name_at(headers, i);
@@ -76,6 +81,9 @@ headers_permitted(const struct rule *rule, const struct json *request)
 		    list_has(&rule->headers, name, glob_match_fold);
 		if (rule->credential != NULL && !listed &&
 		    list_has(&speaking, name, glob_match_fold))
+			return false;
+		if (rule->headers.mode == LIST_ABSENT &&
+		    list_has(&rerouting, name, glob_match_fold))
 			return false;
 		if (rule->headers.mode == LIST_ABSENT || rule->headers.mode == LIST_ANY || listed)
 			continue;

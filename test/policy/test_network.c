@@ -202,6 +202,33 @@ a_body_of_unknown_size_is_permitted_where_its_type_is(void **state)
 }
 
 static void
+headers_that_some_servers_take_for_method_path_or_host_must_be_listed(void **state)
+{
+	static const char *const names[] = {"x-http-method-override", "x-http-method",
+	    "x-method-override", "x-original-url", "x-rewrite-url", "x-forwarded-host",
+	    "forwarded"};
+	struct policy *policy = load_rules(
+	    "  - {name: a, allow: http, hosts: [absent.example], methods: [GET, POST]}\n"
+	    "  - {name: l, allow: http, hosts: [listed.example], methods: [POST], headers: [x-*, "
+	    "forwarded]}\n"
+	    "  - {name: y, allow: http, hosts: [any.example], methods: [POST], headers: any}\n");
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		static const char *const verdicts[][2] = {{"absent.example", "deny"},
+		    {"listed.example", "allow"}, {"any.example", "allow"}};
+		for (size_t k = 0; k < ARRAY_LEN(verdicts); k++) {
+			char action[400];
+			(void)snprintf(action, sizeof(action),
+			    "{\"kind\":\"http\",\"target\":\"x\",\"request\":{\"scheme\":\"https\","
+			    "\"host\":\"%s\",\"port\":443,\"method\":\"POST\",\"path\":\"/\","
+			    "\"headers\":{\"%s\":\"x\"},\"body_bytes\":0}}",
+			    verdicts[k][0], names[i]);
+			assert_verdict(decide(policy, action), verdicts[k][1]);
+		}
+	}
+	policy_free(policy);
+}
+
+static void
 a_change_of_protocol_needs_a_rule_that_says_so(void **state)
 {
 	struct policy *policy = load_rules(
@@ -295,6 +322,7 @@ main(void)
 	    cmocka_unit_test(terms_are_what_a_rule_says_of_performing),
 	    cmocka_unit_test(what_is_performed_follows_the_rule_that_permits),
 	    cmocka_unit_test(a_body_of_unknown_size_is_permitted_where_its_type_is),
+	    cmocka_unit_test(headers_that_some_servers_take_for_method_path_or_host_must_be_listed),
 	    cmocka_unit_test(a_change_of_protocol_needs_a_rule_that_says_so),
 	    cmocka_unit_test(git_rules_bound_port_and_scheme_as_http_rules_do),
 	    cmocka_unit_test(examples_of_the_network_are_decided),
