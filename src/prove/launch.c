@@ -104,7 +104,12 @@ start_program(struct actor *a, const struct launch *l, int program, const char *
 	(void)snprintf(home, sizeof(home), "HOME=%s", a->p->base);
 	const char *const env[] = {mark, state, config, home, runtime, NULL};
 	struct process_spec spec = {
-	    .program_fd = program, .argv = argv, .envp = env, .unblock_signals = true};
+	    /* Without us, and the supervisor that we end, the CLI would start another. */
+	    .program_fd = program,
+	    .argv = argv,
+	    .envp = env,
+	    .unblock_signals = true,
+	    .die_with_parent = true};
 	int r = start(a, l, &spec, s, /* fourth= */ -1);
 	return r < 0 ? error_set_errno(err, -r, "prove_failed", "cannot start %s", argv[0]) : 0;
 }
