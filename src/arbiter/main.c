@@ -29,47 +29,8 @@
 #include "base/log.h"
 #include "ipc/spawn.h"
 
-#define EXIT_SETUP 125
-
-static int
-fail(const struct error *err)
-{
-	log_event(LOG_ERROR, "start-failed", "reason", err->message, NULL);
-	return EXIT_SETUP;
-}
-
-/* "--uid N --gid N" and nothing else. */
-static int
-parse_arguments(int argc, char **argv, uid_t *ret_uid, gid_t *ret_gid)
-{
-	if (argc != 5 || strcmp(argv[1], "--uid") != 0 || strcmp(argv[3], "--gid") != 0)
-		return -EINVAL;
-	unsigned long ids[2];
-	for (int i = 0; i < 2; i++) {
-		const char *text = argv[2 + 2 * i];
-		char *end = NULL;
-		errno = 0;
-		ids[i] = strtoul(text, &end, 10);
-		if (errno != 0 || *text < '0' || *text > '9' || *end != '\0' ||
-		    ids[i] >= UINT32_MAX)
-			return -EINVAL;
-	}
-	*ret_uid = (uid_t)ids[0];
-	*ret_gid = (gid_t)ids[1];
-	return 0;
-}
-
-/* Whether all the descriptors of ipc/spawn.h are there. */
-static int
-check_descriptors(struct error *err)
-{
-	for (int fd = SPAWN_SUPERVISOR; fd < SPAWN_FDS; fd++) {
-		if (fcntl(fd, F_GETFD) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
-			return error_set(err, EBADF, "start_failed",
-			    "descriptor %d is missing: rf-arbiter is started by rf-supervisor", fd);
-	}
-	return 0;
-}
+/* All that ipc/spawn.h numbers. */
+#define WANTED ((1U << SPAWN_FDS) - (1U << SPAWN_SUPERVISOR))
 
 static int
 serve(struct arbiter *arbiter, struct error *err)
@@ -106,23 +67,18 @@ main(int argc, char **argv)
 {
 	static struct arbiter arbiter;
 	struct error err = {.code = ""};
-	uid_t uid = 0;
-	gid_t gid = 0;
+	unsigned uid = 0, gid = 0;
 	log_program("rf-arbiter");
-	if (parse_arguments(argc, argv, &uid, &gid) < 0) {
-		error_set(&err, EINVAL, "start_failed",
-		    "usage: rf-arbiter --uid N --gid N; it is started by rf-supervisor");
-		return fail(&err);
-	}
+	if (spawn_arguments(argc, argv, WANTED, &uid, &gid, &err) < 0)
+		return spawn_fail(&err);
 	arbiter.own_uid = getuid();
 	arbiter.rootless = uid == 0 && arbiter.own_uid != 0;
 	arbiter.records_tail = &arbiter.records;
-	if (check_descriptors(&err) < 0 ||
-	    confine_enter(&arbiter_profile, SPAWN_STATE_DIR, uid, gid, SPAWN_FDS, &err) < 0)
-		return fail(&err);
+	if (confine_enter(&arbiter_profile, SPAWN_STATE_DIR, uid, gid, SPAWN_FDS, &err) < 0)
+		return spawn_fail(&err);
 	int r = serve(&arbiter, &err);
 	if (r < 0)
-		return fail(&err);
+		return spawn_fail(&err);
 	arbiter_done(&arbiter);
 	return r;
 }

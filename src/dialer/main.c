@@ -31,39 +31,7 @@
 #include "dialer/profile.h"
 #include "ipc/spawn.h"
 
-#define EXIT_RINGFENCE 125
 #define NETLINK_FD SPAWN_LISTENER /* we have no listener */
-
-static int
-fail(const struct error *err)
-{
-	log_event(LOG_ERROR, err->code, "reason", err->message, "remedy", err->remedy, NULL);
-	return EXIT_RINGFENCE;
-}
-
-static int
-parse_id(const char *text, unsigned *ret)
-{
-	char *end;
-	errno = 0;
-	unsigned long value = strtoul(text, &end, 10);
-	if (errno != 0 || *text < '0' || *text > '9' || *end != 0 || value > INT32_MAX)
-		return -EINVAL;
-	*ret = (unsigned)value;
-	return 0;
-}
-
-static int
-parse_arguments(int argc, char **argv, unsigned *ret_uid, unsigned *ret_gid, struct error *err)
-{
-	bool good = argc == 5 && strcmp(argv[1], "--uid") == 0 && strcmp(argv[3], "--gid") == 0 &&
-	    parse_id(argv[2], ret_uid) == 0 && parse_id(argv[4], ret_gid) == 0;
-	if (!good || fcntl(SPAWN_SUPERVISOR, F_GETFD) < 0 || fcntl(SPAWN_STATE_DIR, F_GETFD) < 0 ||
-	    fcntl(SPAWN_CONFIG, F_GETFD) < 0)
-		return error_set(err, EINVAL, "not_for_people",
-		    "rf-dialer is started by rf-supervisor; use `ringfence`");
-	return 0;
-}
 
 /* Several sockets for each dial under way. What cannot be had makes dials fail, not us. */
 static void
@@ -110,16 +78,16 @@ main(int argc, char **argv)
 	struct error err = {.code = ""};
 	unsigned uid, gid;
 	log_program("rf-dialer");
-	if (parse_arguments(argc, argv, &uid, &gid, &err) < 0)
-		return fail(&err);
+	if (spawn_arguments(argc, argv, 1U << SPAWN_CONFIG, &uid, &gid, &err) < 0)
+		return spawn_fail(&err);
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (prepare(&dialer, &err) < 0 ||
 	    confine_enter(&dialer_profile, SPAWN_STATE_DIR, uid, gid, NETLINK_FD + 1, &err) < 0 ||
 	    start(&dialer, &err) < 0)
-		return fail(&err);
+		return spawn_fail(&err);
 	int r = loop_run(dialer.loop);
 	explicit_bzero(dialer.key, sizeof(dialer.key));
 	if (r < 0)
 		log_event(LOG_ERROR, "loop-failed", "reason", strerror(-r), NULL);
-	return r < 0 ? EXIT_RINGFENCE : r;
+	return r < 0 ? SPAWN_EXIT_FAILED : r;
 }

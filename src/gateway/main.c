@@ -31,55 +31,7 @@
 #include "ipc/spawn.h"
 #include "policy/config.h"
 
-#define EXIT_SETUP 125
 #define BUNDLE_BYTES_MAX (8u * 1024 * 1024)
-
-static int
-fail(const struct error *err)
-{
-	log_event(LOG_ERROR, "start-failed", "reason", err->message, NULL);
-	return EXIT_SETUP;
-}
-
-static int
-parse_id(const char *text, unsigned *ret)
-{
-	char *end = NULL;
-	errno = 0;
-	unsigned long value = strtoul(text, &end, 10);
-	if (errno != 0 || *text < '0' || *text > '9' || *end != '\0' || value >= UINT32_MAX)
-		return -EINVAL;
-	*ret = (unsigned)value;
-	return 0;
-}
-
-static int
-parse_arguments(int argc, char **argv, unsigned *ret_uid, unsigned *ret_gid, struct error *err)
-{
-	bool good = argc == 5 && strcmp(argv[1], "--uid") == 0 && strcmp(argv[3], "--gid") == 0 &&
-	    parse_id(argv[2], ret_uid) == 0 && parse_id(argv[4], ret_gid) == 0;
-	if (!good || fcntl(SPAWN_SUPERVISOR, F_GETFD) < 0 || fcntl(SPAWN_STATE_DIR, F_GETFD) < 0)
-		return error_set(err, EINVAL, "not_for_people",
-		    "rf-gateway is started by rf-supervisor; use `ringfence`");
-	return 0;
-}
-
-/* Appends everything that FD gives. */
-static int
-read_all(int fd, struct buf *out)
-{
-	for (;;) {
-		uint8_t *room = buf_reserve(out, 16384);
-		if (room == NULL)
-			return -EMSGSIZE;
-		ssize_t n = read(fd, room, 16384);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : 0;
-		buf_grew(out, (size_t)n);
-	}
-}
 
 /* Whom upstreams must be vouched for by: what the configuration names, else the system's bundle. */
 static int
@@ -88,14 +40,14 @@ read_authorities(struct gateway *gateway, struct error *err)
 	_cleanup_buf_ struct buf text;
 	struct config *config = NULL;
 	buf_init(&text, CONFIG_BYTES_MAX);
-	if (fcntl(SPAWN_CONFIG, F_GETFD) >= 0 && read_all(SPAWN_CONFIG, &text) < 0)
+	if (fcntl(SPAWN_CONFIG, F_GETFD) >= 0 && spawn_read(SPAWN_CONFIG, &text) < 0)
 		return error_set(err, EIO, "config_unreadable", "the configuration cannot be read");
 	int r = config_load(buf_str(&text), text.len, "config.yaml", &config, err);
 	if (r < 0)
 		return r;
 	const char *path = config->authorities != NULL ? config->authorities : CONFIG_AUTHORITIES;
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	r = fd < 0 ? -errno : read_all(fd, &gateway->bundle);
+	r = fd < 0 ? -errno : spawn_read(fd, &gateway->bundle);
 	if (r < 0)
 		(void)error_set_errno(err, -r, "no_authorities",
 		    "the authorities that upstreams are trusted by: %s", path);
@@ -130,16 +82,16 @@ main(int argc, char **argv)
 	(void)setenv("TZ", "UTC0", 1);
 	tzset();
 	raise_files();
-	if (parse_arguments(argc, argv, &uid, &gid, &err) < 0 ||
+	if (spawn_arguments(argc, argv, /* wanted= */ 0, &uid, &gid, &err) < 0 ||
 	    read_authorities(&gateway, &err) < 0 ||
 	    confine_enter(&gateway_profile, SPAWN_STATE_DIR, uid, gid, SPAWN_STATE_DIR, &err) < 0)
-		return fail(&err);
+		return spawn_fail(&err);
 	int r = loop_new(&gateway.loop);
 	if (r == 0)
 		r = dispatch_start(&gateway);
 	if (r < 0) {
 		(void)error_set_errno(&err, -r, "start_failed", "the event loop");
-		return fail(&err);
+		return spawn_fail(&err);
 	}
-	return loop_run(gateway.loop) < 0 ? EXIT_SETUP : 0;
+	return loop_run(gateway.loop) < 0 ? SPAWN_EXIT_FAILED : 0;
 }

@@ -32,56 +32,8 @@
 #include "issuer/issuer.h"
 #include "issuer/profile.h"
 
-#define EXIT_SETUP 125
 #define BUNDLE_BYTES_MAX (8u * 1024 * 1024)
 #define LOCK_ALL_BYTES (64UL << 20)
-
-static int
-fail(const struct error *err)
-{
-	log_event(LOG_ERROR, err->code, "reason", err->message, "remedy", err->remedy, NULL);
-	return EXIT_SETUP;
-}
-
-static int
-parse_id(const char *text, unsigned *ret)
-{
-	char *end = NULL;
-	errno = 0;
-	unsigned long value = strtoul(text, &end, 10);
-	if (errno != 0 || *text < '0' || *text > '9' || *end != '\0' || value > INT32_MAX)
-		return -EINVAL;
-	*ret = (unsigned)value;
-	return 0;
-}
-
-static int
-parse_arguments(int argc, char **argv, unsigned *ret_uid, unsigned *ret_gid, struct error *err)
-{
-	bool good = argc == 5 && strcmp(argv[1], "--uid") == 0 && strcmp(argv[3], "--gid") == 0 &&
-	    parse_id(argv[2], ret_uid) == 0 && parse_id(argv[4], ret_gid) == 0;
-	if (!good || fcntl(SPAWN_SUPERVISOR, F_GETFD) < 0 || fcntl(SPAWN_STATE_DIR, F_GETFD) < 0)
-		return error_set(err, EINVAL, "not_for_people",
-		    "rf-issuer is started by rf-supervisor; use `ringfence secret`");
-	return 0;
-}
-
-/* Appends everything that FD gives. */
-static int
-read_all(int fd, struct buf *out)
-{
-	for (;;) {
-		uint8_t *room = buf_reserve(out, 16384);
-		if (room == NULL)
-			return -EMSGSIZE;
-		ssize_t n = read(fd, room, 16384);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : 0;
-		buf_grew(out, (size_t)n);
-	}
-}
 
 static int
 read_authorities(struct issuer *issuer, struct error *err)
@@ -90,7 +42,7 @@ read_authorities(struct issuer *issuer, struct error *err)
 	_cleanup_buf_ struct buf bundle;
 	buf_init(&bundle, BUNDLE_BYTES_MAX);
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-	int r = fd < 0 ? -errno : read_all(fd, &bundle);
+	int r = fd < 0 ? -errno : spawn_read(fd, &bundle);
 	if (r < 0)
 		return error_set_errno(err, -r, "no_authorities",
 		    "the authorities that issuers are trusted by: %s", path);
@@ -107,7 +59,7 @@ prepare(struct issuer *issuer, struct error *err)
 	int r = tls_init(err);
 	if (r < 0)
 		return r;
-	if (fcntl(SPAWN_CONFIG, F_GETFD) >= 0 && read_all(SPAWN_CONFIG, &text) < 0)
+	if (fcntl(SPAWN_CONFIG, F_GETFD) >= 0 && spawn_read(SPAWN_CONFIG, &text) < 0)
 		return error_set(err, EIO, "config_unreadable", "the configuration cannot be read");
 	r = config_load(buf_str(&text), text.len, "config.yaml", &issuer->config, err);
 	return r < 0 || issuer->config->n_issuers == 0 ? r : read_authorities(issuer, err);
@@ -140,18 +92,18 @@ main(int argc, char **argv)
 	/* Certificates have dates, and glibc looks for a file of the time zone at each one unless told. */
 	(void)setenv("TZ", "UTC0", 1);
 	tzset();
-	if (parse_arguments(argc, argv, &uid, &gid, &err) < 0)
-		return fail(&err);
+	if (spawn_arguments(argc, argv, /* wanted= */ 0, &uid, &gid, &err) < 0)
+		return spawn_fail(&err);
 	keep_in_memory();
 	if (prepare(&issuer, &err) < 0 ||
 	    confine_enter(&issuer_profile, SPAWN_STATE_DIR, uid, gid, SPAWN_STATE_DIR, &err) < 0)
-		return fail(&err);
+		return spawn_fail(&err);
 	int r = loop_new(&issuer.loop);
 	if (r == 0)
 		r = dispatch_start(&issuer);
 	if (r < 0) {
 		(void)error_set_errno(&err, -r, "start_failed", "the event loop");
-		return fail(&err);
+		return spawn_fail(&err);
 	}
-	return loop_run(issuer.loop) < 0 ? EXIT_SETUP : 0;
+	return loop_run(issuer.loop) < 0 ? SPAWN_EXIT_FAILED : 0;
 }

@@ -27,38 +27,6 @@
 #include "ledger/ledger.h"
 #include "ledger/profile.h"
 
-#define EXIT_RINGFENCE 125
-
-static int
-fail(const struct error *err)
-{
-	log_event(LOG_ERROR, err->code, "reason", err->message, "remedy", err->remedy, NULL);
-	return EXIT_RINGFENCE;
-}
-
-static int
-parse_id(const char *text, unsigned *ret)
-{
-	char *end;
-	errno = 0;
-	unsigned long value = strtoul(text, &end, 10);
-	if (errno != 0 || *text < '0' || *text > '9' || *end != 0 || value > INT32_MAX)
-		return -EINVAL;
-	*ret = (unsigned)value;
-	return 0;
-}
-
-static int
-parse_arguments(int argc, char **argv, unsigned *ret_uid, unsigned *ret_gid, struct error *err)
-{
-	bool good = argc == 5 && strcmp(argv[1], "--uid") == 0 && strcmp(argv[3], "--gid") == 0 &&
-	    parse_id(argv[2], ret_uid) == 0 && parse_id(argv[4], ret_gid) == 0;
-	if (!good || fcntl(SPAWN_SUPERVISOR, F_GETFD) < 0 || fcntl(SPAWN_STATE_DIR, F_GETFD) < 0)
-		return error_set(err, EINVAL, "not_for_people",
-		    "rf-ledger is started by rf-supervisor; use `ringfence`");
-	return 0;
-}
-
 static int
 start(struct ledger *l, struct error *err)
 {
@@ -96,7 +64,7 @@ finish(struct ledger *l)
 	if (r == 0)
 		r = signer_finish(l->signer, &err);
 	l->journal = journal_free(l->journal);
-	return r < 0 ? fail(&err) : 0;
+	return r < 0 ? spawn_fail(&err) : 0;
 }
 
 int
@@ -106,8 +74,8 @@ main(int argc, char **argv)
 	struct error err;
 	unsigned uid, gid;
 	log_program("rf-ledger");
-	if (parse_arguments(argc, argv, &uid, &gid, &err) < 0)
-		return fail(&err);
+	if (spawn_arguments(argc, argv, /* wanted= */ 0, &uid, &gid, &err) < 0)
+		return spawn_fail(&err);
 	(void)umask(027);
 	/* A log that nobody reads and a limit on file sizes are errors to handle, not reasons to die. */
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -117,10 +85,10 @@ main(int argc, char **argv)
 	ledger.has_listener = fcntl(SPAWN_LISTENER, F_GETFD) >= 0;
 	if (confine_enter(&ledger_profile, SPAWN_STATE_DIR, uid, gid, SPAWN_CONFIG, &err) < 0 ||
 	    start(&ledger, &err) < 0)
-		return fail(&err);
+		return spawn_fail(&err);
 	int r = loop_run(ledger.loop);
 	if (r < 0)
 		log_event(LOG_ERROR, "loop-failed", "reason", strerror(-r), NULL);
 	int code = finish(&ledger);
-	return r < 0 ? EXIT_RINGFENCE : code;
+	return r < 0 ? SPAWN_EXIT_FAILED : code;
 }

@@ -31,7 +31,6 @@
 #include "vault/profile.h"
 #include "vault/vault.h"
 
-#define EXIT_RINGFENCE 125
 #define LOCK_ALL_BYTES (64UL << 20) /* less may be locked than this: only the room is */
 
 static _Alignas(4096) uint8_t room[SEAL_VALUE_MAX + 4096];
@@ -46,37 +45,6 @@ void
 vault_room_wipe(void)
 {
 	explicit_bzero(room, sizeof(room));
-}
-
-static int
-fail(const struct error *err)
-{
-	log_event(LOG_ERROR, err->code, "reason", err->message, "remedy", err->remedy, NULL);
-	return EXIT_RINGFENCE;
-}
-
-static int
-parse_id(const char *text, unsigned *ret)
-{
-	char *end;
-	errno = 0;
-	unsigned long value = strtoul(text, &end, 10);
-	if (errno != 0 || *text < '0' || *text > '9' || *end != 0 || value > INT32_MAX)
-		return -EINVAL;
-	*ret = (unsigned)value;
-	return 0;
-}
-
-static int
-parse_arguments(int argc, char **argv, unsigned *ret_uid, unsigned *ret_gid, struct error *err)
-{
-	bool good = argc == 5 && strcmp(argv[1], "--uid") == 0 && strcmp(argv[3], "--gid") == 0 &&
-	    parse_id(argv[2], ret_uid) == 0 && parse_id(argv[4], ret_gid) == 0;
-	if (!good || fcntl(SPAWN_SUPERVISOR, F_GETFD) < 0 || fcntl(SPAWN_STATE_DIR, F_GETFD) < 0 ||
-	    fcntl(SPAWN_LISTENER, F_GETFD) < 0)
-		return error_set(err, EINVAL, "not_for_people",
-		    "rf-vault is started by rf-supervisor; use `ringfence secret`");
-	return 0;
 }
 
 /* Nothing of this process in a core file or, where the limits allow it, in swap. */
@@ -119,8 +87,8 @@ main(int argc, char **argv)
 	struct error err = {.code = ""};
 	unsigned uid, gid;
 	log_program("rf-vault");
-	if (parse_arguments(argc, argv, &uid, &gid, &err) < 0)
-		return fail(&err);
+	if (spawn_arguments(argc, argv, 1U << SPAWN_LISTENER, &uid, &gid, &err) < 0)
+		return spawn_fail(&err);
 	(void)umask(0077);
 	/* A log that nobody reads and a limit on file sizes are errors to handle, not reasons to die. */
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -131,10 +99,10 @@ main(int argc, char **argv)
 	if (seal_prepare(&err) < 0 ||
 	    confine_enter(&vault_profile, SPAWN_STATE_DIR, uid, gid, SPAWN_PEER, &err) < 0 ||
 	    start(&vault, &err) < 0)
-		return fail(&err);
+		return spawn_fail(&err);
 	int r = loop_run(vault.loop);
 	if (r < 0)
 		log_event(LOG_ERROR, "loop-failed", "reason", strerror(-r), NULL);
 	seal_key_done(&vault.key.seal);
-	return r < 0 ? EXIT_RINGFENCE : 0;
+	return r < 0 ? SPAWN_EXIT_FAILED : 0;
 }
