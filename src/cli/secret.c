@@ -455,6 +455,10 @@ read_value(const struct secret_arguments *a, struct value *value)
 		}
 		fd = file;
 	}
+	if (isatty(fd) && a->as != NULL && strcmp(a->as, "github-app") == 0) {
+		say("secret: a private key has several lines: give its file, or `< key.pem`");
+		return -EINVAL;
+	}
 	int r = isatty(fd) ? ask_terminal(fd, a->name, value) : read_all(fd, value);
 	if (r == -EFBIG)
 		say("secret: the value is longer than %d bytes", VALUE_MAX);

@@ -356,6 +356,34 @@ class Issuer:
         allowed = {r["action_id"] for r in records if r["event"] == "decision"}
         self.assertIn(exchanges[0]["action_id"], allowed)
 
+    # ---- ends in the middle ----
+
+    def test_whoever_ends_in_the_middle_of_an_exchange_the_next_one_succeeds(self):
+        """The API never hears a request without its token, and what waited is told."""
+        self.set_oauth()
+        for name in ("rf-dialer", "rf-vault", "rf-issuer", "rf-arbiter", "rf-gateway", "command"):
+            with self.subTest(name):
+                self.set_oauth()  # forgets the token
+                asked, heard = len(NET.login.asked), len(NET.api.requests)
+                gate = threading.Event()
+                self.addCleanup(gate.set)
+                NET.login.say = lambda request, gate=gate: gate.wait(60) and None
+                run = self.ring.start("run", "--policy", NET.policy(self.ring, self.RULES), "--", "curl", "-s", "-f",
+                                      "--max-time", "60", "https://api.example.com/")
+                wait_until(lambda: len(NET.login.asked) > asked, "an exchange")
+                NET.login.say = None
+                if name == "command":
+                    run.send_signal(2)
+                else:
+                    os.kill({**self.ring.programs(), "rf-issuer": self.issuer_pid()}[name], 9)
+                if name == "rf-dialer":  # the connection is the issuer's already
+                    gate.set()
+                self.assertNotEqual(run.wait(60), 0)
+                run.communicate()
+                self.assertEqual(len(NET.api.requests), heard)
+                gate.set()
+                wait_until(lambda: "200" in self.get().text, "a request after it")
+
     # ---- the program ----
 
     def issuer_pid(self):
