@@ -270,8 +270,8 @@ def rates(world, title, contenders):
         else:
             where = world.inside if name == "ringfence" else world.outside
             runs[name] = lambda where=where, how=how: where(
-                "requests", "--connections", 16, "--seconds", 1 if world.quick else 2, *how, PATH)
-    found = turns(world, 2 if world.quick else 5, runs, lambda text: figure(text, "requests/s"))
+                "requests", "--connections", 16, "--seconds", 0.7 if world.quick else 1.5, *how, PATH)
+    found = turns(world, 3 if world.quick else 9, runs, lambda text: figure(text, "requests/s"))
     for name, rate in found.items():
         share = ratio(found["ringfence"], rate)
         say("row", name, rate, "" if name == "ringfence" or share is None else f"ringfence {share:.2f}x")
