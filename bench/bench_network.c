@@ -34,7 +34,8 @@
 #define SAMPLES 65536 /* of each connection */
 
 struct options {
-	const char *what, *host, *port, *path, *proxy, *ca;
+	char *host;
+	const char *what, *port, *path, *proxy, *ca;
 	long connections, count;
 	double seconds;
 };
@@ -474,7 +475,7 @@ set_option(const char *name, const char *value)
 int
 main(int argc, char **argv)
 {
-	const char *words[4] = {NULL};
+	char *words[4] = {NULL};
 	int n = 0;
 	for (int i = 1; i < argc; i++) {
 		if (strncmp(argv[i], "--", 2) == 0) {

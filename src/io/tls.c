@@ -46,6 +46,7 @@ tls_init(struct error *err)
 SSL_CTX *
 tls_context_new(const SSL_METHOD *method)
 {
+	char groups[] = GROUPS; /* the macro that takes it casts const away */
 	SSL_CTX *context = SSL_CTX_new(method);
 	if (context == NULL)
 		return NULL;
@@ -60,7 +61,7 @@ tls_context_new(const SSL_METHOD *method)
 	if (SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1 ||
 	    SSL_CTX_set_ciphersuites(context, CIPHERS_1_3) != 1 ||
 	    SSL_CTX_set_cipher_list(context, CIPHERS_1_2) != 1 ||
-	    SSL_CTX_set1_groups_list(context, GROUPS) != 1) {
+	    SSL_CTX_set1_groups_list(context, groups) != 1) {
 		SSL_CTX_free(context);
 		return NULL;
 	}
@@ -142,7 +143,8 @@ tls_trust_free(struct tls_trust *trust)
 SSL *
 tls_trust_connect(struct tls_trust *trust, const char *host)
 {
-	SSL *ssl = SSL_new(trust->context);
+	_cleanup_free_ char *name = strdup(host);
+	SSL *ssl = name == NULL ? NULL : SSL_new(trust->context);
 	if (ssl == NULL)
 		return NULL;
 	X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
@@ -152,7 +154,7 @@ tls_trust_connect(struct tls_trust *trust, const char *host)
 	size_t address_len = tls_host_address(host, address);
 	bool set = address_len > 0 ? X509_VERIFY_PARAM_set1_ip(param, address, address_len) == 1
 				   : X509_VERIFY_PARAM_set1_host(param, host, strlen(host)) == 1 &&
-		SSL_set_tlsext_host_name(ssl, host) == 1;
+		SSL_set_tlsext_host_name(ssl, name) == 1;
 	if (host[0] == 0 || !set) {
 		SSL_free(ssl);
 		return NULL;
