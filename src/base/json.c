@@ -439,14 +439,12 @@ sort_slots(const struct json *object, char ***slots)
 		slots[i] = &object->names[i];
 	if (object->len > FEW_MEMBERS)
 		qsort(slots, object->len, sizeof(*slots), compare_slots);
-	for (size_t i = 1; i < object->len && object->len <= FEW_MEMBERS;
-	     i++) { /* mostly in order: they were read so */
-		char **slot = slots[i];
-		size_t at = i;
-		for (; at > 0 && compare_names(*slots[at - 1], *slot) > 0; at--)
+	for (size_t i = 1; i < object->len && object->len <= FEW_MEMBERS; i++)
+		for (size_t at = i; at > 0 && compare_slots(&slots[at - 1], &slots[at]) > 0; at--) {
+			char **slot = slots[at];
 			slots[at] = slots[at - 1];
-		slots[at] = slot;
-	}
+			slots[at - 1] = slot;
+		}
 }
 
 /* ---- parsing ---- */
