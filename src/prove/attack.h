@@ -100,6 +100,9 @@ enum lock {
 	 * of it (ITS_OWN_LOCKS, as those below). */
 	LOCK_GATEWAY_FILTER,
 	LOCK_GATEWAY_LANDLOCK,
+	/* rf-arbiter: that it decides itself; that it knows whose each sandbox is. */
+	LOCK_DECISION,
+	LOCK_BOUND,
 	/* rf-dialer: that it wants a ticket; that it looks at the address (a good ticket without a pin). */
 	LOCK_TICKET,
 	LOCK_PINS,

@@ -24,7 +24,7 @@ SOME = ["read_file", "change_workspace", "trace", "unshare_user", "io_uring", "c
         "connect_ipv4", "connect_abstract", "run_copy", "take_processes", "flood_output", "become_root",
         "chmod_setuid", "neighbour_signal", "neighbour_memory", "connect_control", "inherited_descriptor",
         "gateway_name", "gateway_tunnel", "gateway_host", "smuggle_lengths", "taken_tcp", "taken_connect", "taken_execute",
-        "dial_forged", "dial_again", "dial_name", "grant_host", "grant_unasked"]
+        "propose_denied", "propose_for_another", "dial_forged", "dial_again", "dial_name", "grant_host", "grant_unasked"]
 
 
 def prove_argv(mode, *args, directory=BIN):

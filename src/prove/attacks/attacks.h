@@ -69,5 +69,5 @@ bool copy_program(const char *path, mode_t mode);
 /* One per file; each ends with a row without a name. */
 extern const struct attack files_attacks[], processes_attacks[], namespaces_attacks[],
     kernel_attacks[], settings_attacks[], devices_attacks[], network_attacks[], gateway_attacks[],
-    takeover_attacks[], dialer_attacks[], vault_attacks[], executables_attacks[],
+    takeover_attacks[], arbiter_attacks[], dialer_attacks[], vault_attacks[], executables_attacks[],
     resources_attacks[], privilege_attacks[], sandboxes_attacks[], supervisor_attacks[];

@@ -42,7 +42,7 @@ open_bench(const struct fixtures *f, bool keyed)
 	(void)snprintf(config, sizeof(config), "network:\n  resolvers: [127.0.0.1:%s]\n",
 	    fixture(f, "resolver"));
 	memset(b.key, 0x5a, sizeof(b.key));
-	b.dialer = start_program(f, "rf-dialer", config, -1);
+	b.dialer = start_program(f, "rf-dialer", config, -1, -1);
 	b.arbiter = introduce(&b.dialer, "arbiter", -1);
 	if (keyed)
 		send_key(&b);

@@ -22,7 +22,8 @@
 
 #define ENVIRONMENT "RINGFENCE_CANARY"
 #define USER_PROCESS_KEYRING (-3) /* KEY_SPEC_SESSION_KEYRING */
-#define KEYCTL_INVALIDATE 21 /* not revoked: that would count against its user for five minutes more */
+#define KEYCTL_INVALIDATE \
+	21 /* not revoked: that would count against its user for five minutes more */
 
 enum listener { IPV4, IPV6, ABSTRACT, SOCKET, UDP, LISTENERS };
 

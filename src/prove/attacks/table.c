@@ -5,7 +5,7 @@
 
 static const struct attack *const tables[] = {files_attacks, processes_attacks, namespaces_attacks,
     kernel_attacks, settings_attacks, devices_attacks, network_attacks, gateway_attacks,
-    takeover_attacks, dialer_attacks, vault_attacks, executables_attacks,
+    takeover_attacks, arbiter_attacks, dialer_attacks, vault_attacks, executables_attacks,
     resources_attacks, privilege_attacks, sandboxes_attacks, supervisor_attacks};
 
 static const char *const boundary_names[] = {
@@ -61,6 +61,8 @@ static const struct {
     [LOCK_ADDRESSES] = {"addresses", "rf-dialer's look at addresses"},
     [LOCK_GATEWAY_FILTER] = {"gateway-filter", "rf-gateway's system-call filter"},
     [LOCK_GATEWAY_LANDLOCK] = {"gateway-landlock", "rf-gateway's Landlock"},
+    [LOCK_DECISION] = {"decision", "the arbiter's decision"},
+    [LOCK_BOUND] = {"owner", "the arbiter knows whose it is"},
     [LOCK_TICKET] = {"ticket", "rf-dialer's tickets"},
     [LOCK_PINS] = {"pins", "rf-dialer's look at addresses"},
     [LOCK_GRANT] = {"grant", "the arbiter's grant"},

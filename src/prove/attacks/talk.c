@@ -42,7 +42,8 @@ open_configuration(const struct fixtures *f, const char *text)
 }
 
 struct program
-start_program(const struct fixtures *f, const char *name, const char *config, int listener)
+start_program(
+    const struct fixtures *f, const char *name, const char *config, int listener, int peer)
 {
 	static const char root[] = "1879048207", caller[] = "0";
 	const char *id = geteuid() == 0 ? root : caller;
@@ -57,12 +58,13 @@ start_program(const struct fixtures *f, const char *name, const char *config, in
 	if (program < 0 || directory < 0 || settings < 0 || msg_pair(pair) < 0)
 		finish(cannot("the program cannot be started"));
 	_cleanup_close_ int theirs = pair[1];
-	int fds[] = {-1, -1, -1, theirs, directory, listener, -1, settings};
+	/* The last two are files of people, of whom the arbiter needs none here. */
+	int fds[SPAWN_FDS] = {-1, -1, -1, theirs, directory, listener, peer, settings, -1, -1};
 	struct process_spec spec = {.program_fd = program,
 	    .argv = argv,
 	    .envp = argv + 5,
 	    .fds = fds,
-	    .n_fds = SPAWN_CONFIG + 1,
+	    .n_fds = peer < 0 ? SPAWN_CONFIG + 1 : SPAWN_FDS,
 	    .die_with_parent = true};
 	int r = process_start(&spec, &p.pid, &p.pidfd);
 	errno = -r;

@@ -13,10 +13,10 @@ struct program {
 
 /* Whether LOCK ("ticket") is open in this trial: none of the others says anything of it then. */
 bool is_open(const struct fixtures *f, const char *lock);
-/* Starts NAME of the product's directory, with one of its own below dir, CONFIG as its configuration (a text) and LISTENER
- * (borrowed; -1: none). Ends the program with `cannot` where that fails, as do the next ones. */
+/* Starts NAME of the product's directory, with one of its own below dir, CONFIG as its configuration (a text), and the
+ * descriptors LISTENER and PEER (borrowed; -1: none). Ends the program with `cannot` where that fails, as do the next ones. */
 struct program start_program(
-    const struct fixtures *f, const char *name, const char *config, int listener);
+    const struct fixtures *f, const char *name, const char *config, int listener, int peer);
 /* The other end of its new conversation with PEER ("arbiter", "gateway" NUMBER): owned. */
 int introduce(const struct program *p, const char *peer, int number);
 /* What FD says next into RET (msg_done), or false at its end. */

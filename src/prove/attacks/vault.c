@@ -46,7 +46,7 @@ open_bench(const struct fixtures *f)
 	_cleanup_close_ int listener = msg_listen(b.path, 0666);
 	if (listener < 0)
 		finish(cannot("no socket for people"));
-	b.vault = start_program(f, "rf-vault", "", listener);
+	b.vault = start_program(f, "rf-vault", "", listener, -1);
 	b.arbiter = introduce(&b.vault, "arbiter", -1);
 	b.gateway = introduce(&b.vault, "gateway", OURS);
 	b.another = introduce(&b.vault, "gateway", ANOTHER);
