@@ -11,6 +11,7 @@
 #include "ipc/messages.h"
 #include "proto/issuer.h"
 #include "proto/sigv4.h"
+#include "vault/apply.h"
 #include "vault/bind.h"
 #include "vault/vault.h"
 
@@ -236,24 +237,6 @@ read_grant(struct vault *vault, const struct json *body, struct grant *ret, stru
 	return 0;
 }
 
-/* Of an AWS secret the gateway gets the key derived from it for today, region and service: in place of the secret in the
- * room, its scope in SCOPE. The length of what is there now, or -errno. */
-static int
-derive(const struct json *head, int len, char scope[SIGV4_SCOPE_MAX])
-{
-	uint8_t key[SHA256_BYTES] = {0}, *room = vault_room();
-	char date[9];
-	sigv4_date(clock_wall_ms(), date);
-	(void)snprintf(scope, SIGV4_SCOPE_MAX, "%s/%s/%s", date, json_get_str(head, "region", ""),
-	    json_get_str(head, "service", ""));
-	room[len] = 0;
-	int r = sigv4_derive((const char *)room, scope, key);
-	vault_room_wipe();
-	hex_encode(key, sizeof(key), (char *)room);
-	explicit_bzero(key, sizeof(key));
-	return r < 0 ? r : SHA256_HEX - 1;
-}
-
 /* MSG_CREDENTIAL's body, but for its value, applied as APPLY (taken) says. */
 static struct json *
 credential_body(const struct grant *grant, struct json *apply)
@@ -265,23 +248,6 @@ credential_body(const struct grant *grant, struct json *apply)
 	(void)json_set_int(body, "expires_ms", grant->expires_ms);
 	(void)json_set(body, "apply", apply);
 	return body;
-}
-
-/* How HEAD's secret is applied. SCOPE: of an AWS key, else NULL. */
-static struct json *
-apply_of(const struct json *head, const char *scope)
-{
-	struct json *apply = json_new_object();
-	const char *header = json_get_str(head, "header", NULL);
-	const char *user = json_get_str(head, "user", NULL);
-	(void)json_set_str(apply, "as", json_get_str(head, "as", ""));
-	if (scope != NULL)
-		(void)json_set_str(apply, "name", scope);
-	else if (header != NULL)
-		(void)json_set_str(apply, "name", header);
-	if (user != NULL)
-		(void)json_set_str(apply, "user", user);
-	return apply;
 }
 
 /* Sends BODY (taken) to GRANT's gateway. */
@@ -310,27 +276,23 @@ hand_out(
 	char scope[SIGV4_SCOPE_MAX];
 	bool aws = strcmp(json_get_str(secret->head, "as", ""), "aws") == 0;
 	if (aws)
-		len = derive(secret->head, len, scope);
+		len = apply_derive(secret->head, len, scope);
 	if (len < 0)
 		return error_set_errno(
 		    err, -len, "credential_damaged", "no key can be derived from %s", secret->name);
-	struct json *body = credential_body(grant, apply_of(secret->head, aws ? scope : NULL));
+	struct json *body =
+	    credential_body(grant, apply_of_secret(secret->head, aws ? scope : NULL));
 	(void)json_set(body, "value", json_new_string_n((const char *)vault_room(), (size_t)len));
 	vault_room_wipe();
 	return post(vault, grant, body, err);
 }
 
-/* Sends TOKEN, which AS exchanged a secret for, to GRANT's gateway. GitHub takes its tokens from git as a password. */
+/* Sends TOKEN, which AS exchanged a secret for, to GRANT's gateway. */
 static int
 hand_out_token(struct vault *vault, const struct grant *grant, const char *as, bool git,
     const char *token, struct error *err)
 {
-	struct json *apply = json_new_object();
-	bool basic = git && strcmp(as, ISSUER_GITHUB) == 0;
-	(void)json_set_str(apply, "as", basic ? "basic" : "bearer");
-	if (basic)
-		(void)json_set_str(apply, "user", "x-access-token");
-	struct json *body = credential_body(grant, apply);
+	struct json *body = credential_body(grant, apply_of_token(as, git));
 	(void)json_set_str(body, "value", token);
 	return post(vault, grant, body, err);
 }
