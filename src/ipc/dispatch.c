@@ -19,7 +19,8 @@
 #include "ipc/messages.h"
 
 #define QUEUE_BYTES_MAX (1024 * 1024)
-#define MESSAGES_PER_TURN 16 /* then the other conversations have theirs */
+#define MESSAGES_PER_TURN 16u /* then the other conversations have theirs */
+#define LOOK_EVERY 8u         /* turns; then whether more than one waits */
 #define ACCEPTS_PER_TURN 16
 
 /* One packet that waits for room in the socket. */
@@ -44,6 +45,8 @@ struct conn {
 	struct queued *first, **last;
 	size_t queued_bytes, n_queued;
 	uint32_t last_serial;
+	unsigned turns; /* of reading */
+	bool many;      /* several messages came in one turn, when we last looked */
 	bool closing;
 };
 
@@ -142,14 +145,19 @@ dispatch(struct conn *conn, struct msg *m)
 		end_broken(conn, strerror(-r), m);
 }
 
+/* Reads what waits. Where mostly one message comes at a time, the one that would only say so is saved: the loop comes
+ * back if more wait. ALL: everything, whatever was usual. */
 static void
-receive(struct conn *conn)
+receive(struct conn *conn, bool all)
 {
-	for (int i = 0; i < MESSAGES_PER_TURN && !conn->closing; i++) {
+	bool look = all || conn->many || conn->turns++ % LOOK_EVERY == 0;
+	for (unsigned i = 0; i < (look ? MESSAGES_PER_TURN : 1u) && !conn->closing; i++) {
 		struct msg m;
 		int r = msg_recv(conn->fd, MSG_DONTWAIT, &m);
-		if (r == -EAGAIN)
+		if (r == -EAGAIN) {
+			conn->many = i > 1;
 			return;
+		}
 		if (r == 0 || r == -ECONNRESET) {
 			conn_close(conn);
 			return;
@@ -167,7 +175,7 @@ bool
 conn_receive(struct conn *conn)
 {
 	if (conn != NULL && !conn->closing)
-		receive(conn);
+		receive(conn, /* all= */ true);
 	return conn != NULL && !conn->closing;
 }
 
@@ -288,7 +296,7 @@ on_ready(struct watch *watch, uint32_t events, void *data)
 	if ((events & EPOLLOUT) != 0)
 		flush(conn);
 	if (!conn->closing && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0)
-		receive(conn);
+		receive(conn, /* all= */ false);
 }
 
 /* ---- life ---- */
