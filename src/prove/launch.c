@@ -327,6 +327,7 @@ start_init(struct actor *a, const struct launch *l, const struct means *means,
 	    .argv = argv,
 	    .envp = argv + 1,
 	    .keep_caps = (means->namespaces & CLONE_NEWUSER) != 0,
+	    .die_with_parent = true,
 	    .namespaces = means->namespaces};
 	r = start(a, l, &spec, s, theirs);
 	if (r < 0)

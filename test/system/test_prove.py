@@ -350,13 +350,16 @@ class Traces(unittest.TestCase):
         for mode in modes():
             with self.subTest(mode):
                 proof = Running(mode, *self.ATTACKS)
-                for pid in proof.known:  # keeper, worker and all at once
-                    try:
-                        os.kill(pid, signal.SIGKILL)
-                    except ProcessLookupError:
-                        pass
-                proof.process.wait(timeout=TIMEOUT)
-                wait_until(lambda: not proof.processes(), "all are dead")
+                def lose_power():  # keeper, worker and all at once, and what one of them was just starting
+                    for pid in proof.processes():
+                        try:
+                            os.kill(pid, signal.SIGKILL)
+                        except ProcessLookupError:
+                            pass
+                    proof.process.poll()
+                    return not proof.processes()
+
+                wait_until(lose_power, "all are dead")
                 self.assertTrue(proof.directories())
                 self.assertEqual(prove(mode, *only(["io_uring"])).returncode, 0)
                 self.assertEqual(proof.directories(), [])

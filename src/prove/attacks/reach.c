@@ -1,7 +1,9 @@
 #include "prove/attacks/reach.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #define OUR_RESOLVER 0xc6120001u /* 198.18.0.1, in each sandbox that has a network */
@@ -25,6 +27,8 @@ open_patient(int family, int type)
 {
 	struct timeval patience = {.tv_sec = PATIENCE_S};
 	int fd = socket(family, type | SOCK_CLOEXEC, 0);
+	/* Who waits does not wait on when the proof was killed. */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (fd >= 0)
 		(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	return fd;
