@@ -354,6 +354,10 @@ exchange_on_ask(struct conn *conn, struct msg *m)
 	struct issuer *issuer = conn_data(conn);
 	struct issuer_url url;
 	struct error err = {.code = ""};
+	/* Whom the supervisor introduced before the vault asked is there, whichever the loop told us of first. */
+	(void)conn_receive(issuer->supervisor);
+	if (issuer->vault != conn)
+		return 0; /* another took its place */
 	int r = check(issuer, m->body, &url, &err);
 	if (r == 0)
 		r = begin(issuer, m, &url, &err);

@@ -14,7 +14,10 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import test_secrets as kit  # noqa: E402
+import test_network_takeover as takeover  # noqa: E402
 from arbiter_kit import WAIT, Closed, Talk, bin_dir  # noqa: E402
+from puppet import Puppet, supported  # noqa: E402
+from ring import file_text, wait_until  # noqa: E402
 from test_secrets import CREDENTIAL, ERROR, GRANT, GRANTED, REVOKE, SECRET_LIST, SECRETS, VALUE  # noqa: E402
 
 DIAL, DIALED = 120, 121
@@ -220,7 +223,7 @@ class Issuer(unittest.TestCase):
     """rf-issuer: a vault that was taken over cannot have it ask anybody else."""
 
     def setUp(self):
-        self.process = None
+        self.process, self.ends = None, {}
         self.directory = tempfile.mkdtemp(prefix="rf-issuer-")
         self.addCleanup(shutil.rmtree, self.directory)
         os.chmod(self.directory, 0o755)
@@ -249,7 +252,7 @@ class Issuer(unittest.TestCase):
 
     def stop(self, process, supervisor):
         supervisor.close()
-        self.assertEqual(process.wait(WAIT), 0)
+        self.assertEqual(process.wait(WAIT), self.ends.get(process.pid, 0))
 
     def join(self, peer):
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -324,6 +327,21 @@ class Issuer(unittest.TestCase):
         self.vault, self.dialer = self.join("vault"), self.join("dialer")
         self.vault.send(EXCHANGE, self.ask())
         self.dialer.expect(DIAL)
+
+    @unittest.skipUnless(supported(), "system calls cannot be made in another process here")
+    def test_taken_over_it_can_make_no_call_that_leads_anywhere(self):
+        for name, arguments, control in takeover.CALLS:
+            with self.subTest(name=name, arguments=arguments):
+                self.start(CONFIG)
+                self.assertEqual(self.vault.error(EXCHANGE, self.ask(parameters={}))["code"], "secret_invalid")  # its locks are on
+                wait_until(lambda: file_text(f"/proc/{self.process.pid}/syscall").split(" ")[0] in ("232", "281"), "it waits")
+                with Puppet(self.process.pid) as puppet:
+                    answer = puppet.call(name, *arguments)
+                self.assertFalse(takeover.allowed(answer), answer)
+                if answer == Puppet.KILLED:  # and its end was told to the puppeteer
+                    self.ends[self.process.pid] = self.process.wait(WAIT)
+                if control:
+                    self.assertTrue(takeover.Calls.control(self, name, arguments), "the control fails")
 
     def test_it_says_who_starts_it(self):
         r = subprocess.run([os.path.join(bin_dir(), "rf-issuer")], capture_output=True, text=True, check=False)
