@@ -107,6 +107,7 @@ struct prove {
 	char internet_missing[200];
 	pid_t known[KNOWN_MAX]; /* see keeper_know; 0 is free */
 	struct loop *loop;
+	bool stopping; /* no trial goes on */
 	struct row *rows;
 	size_t n_rows;
 	struct summary summary;

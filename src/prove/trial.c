@@ -425,7 +425,8 @@ trial_abort(struct trial *t)
 	t->patience = timer_cancel(t->patience);
 	for (size_t i = 0; i < ARRAY_LEN(actors); i++)
 		actor_end(actors[i]);
-	keeper_end_strays(t->p, (int)t->number);
+	/* One that has not been executed yet carries no mark of its trial, but is in its control group. */
+	keeper_end_strays(t->p, t->p->stopping ? -1 : (int)t->number);
 	for (size_t i = 0; i < ARRAY_LEN(actors); i++)
 		actor_done(actors[i]); /* and gives back its control group, which is empty now */
 	tree_remove(t->own);

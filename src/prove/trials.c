@@ -170,6 +170,7 @@ trials_run(struct prove *p, struct error *err)
 	add_all(&q);
 	fill(&q);
 	r = q.n == 0 ? 0 : loop_run(p->loop);
+	p->stopping = true;
 	for (size_t i = 0; i < JOBS_MAX; i++)
 		if (q.live[i] != NULL)
 			trial_abort(q.live[i]);
