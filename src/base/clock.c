@@ -14,6 +14,14 @@ clock_wall_ms(void)
 }
 
 int64_t
+clock_files_ms(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME_COARSE, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int64_t
 clock_monotonic_ns(void)
 {
 	struct timespec now;

@@ -8,6 +8,8 @@
 
 /* Milliseconds since the Unix epoch (CLOCK_REALTIME). */
 int64_t clock_wall_ms(void);
+/* The same of the clock that file systems take their times from: some milliseconds behind. */
+int64_t clock_files_ms(void);
 /* Nanoseconds of CLOCK_MONOTONIC. */
 int64_t clock_monotonic_ns(void);
 /* RFC 3339 in UTC with milliseconds, "2026-01-31T09:30:00.125Z"; RET has room for 32 bytes. */

@@ -30,8 +30,8 @@ static const int syscalls[] = {
     SYS_fchmodat2, SYS_fchown, SYS_utimensat, SYS_flock, SYS_fsync, SYS_syncfs, SYS_fcntl,
     /* memory, time, the end */
     SYS_mmap, SYS_munmap, SYS_mremap, SYS_brk, SYS_madvise, SYS_mprotect, SYS_getrandom,
-    SYS_geteuid, SYS_clock_gettime, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_futex, SYS_exit,
-    SYS_exit_group,
+    SYS_geteuid, SYS_clock_gettime, SYS_nanosleep, SYS_clock_nanosleep, SYS_rt_sigprocmask,
+    SYS_rt_sigreturn, SYS_futex, SYS_exit, SYS_exit_group,
 #ifdef SYS_chmod
     SYS_chmod, /* before Linux 6.6, through /proc */
 #endif
