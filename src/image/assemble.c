@@ -11,10 +11,8 @@
 #include "image/manifest.h"
 #include "image/tar.h"
 #include "sandbox/workspace_fs.h"
+#include "sys/opens.h"
 
-#ifndef SYS_openat2
-#define SYS_openat2 437
-#endif
 #define INDEXES_MAX 4 /* index.json and indexes within */
 
 /* ---- the archive's files ---- */
@@ -25,15 +23,14 @@ static int
 open_blob(int files, const char *path, struct error *err)
 {
 	struct stat st;
-	struct open_how how = {.flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC,
-	    .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV};
-	int fd = (int)syscall(SYS_openat2, files, path, &how, sizeof(how));
-	if (fd < 0 && errno == EXDEV)
+	int fd = opens_below(files, path, O_RDONLY | O_NONBLOCK, 0,
+	    RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV);
+	if (fd == -EXDEV)
 		return image_refuse_path(err, path, "a link that leads out of the archive");
-	if (fd < 0 && (errno == ENOENT || errno == ELOOP || errno == ENOTDIR))
+	if (fd == -ENOENT || fd == -ELOOP || fd == -ENOTDIR)
 		return image_refuse_path(err, path, "named by the manifest, but not there");
 	if (fd < 0)
-		return image_failed(err, -errno, "open", path);
+		return image_failed(err, fd, "open", path);
 	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
 		(void)close(fd);
 		return image_refuse_path(err, path, "not a file");

@@ -12,10 +12,7 @@
 #include "base/buf.h"
 #include "base/sha256.h"
 #include "sandbox/plan.h"
-
-#ifndef SYS_openat2
-#define SYS_openat2 437
-#endif
+#include "sys/opens.h"
 
 #define ID_PREFIX "sha256:"
 #define ID_PREFIX_LEN 7
@@ -357,10 +354,8 @@ is_elsewhere(const char *path)
 static int
 open_inside(int rootfs, const char *path)
 {
-	struct open_how how = {.flags = O_PATH | O_CLOEXEC,
-	    .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV};
-	long fd = syscall(SYS_openat2, rootfs, path, &how, sizeof(how));
-	return fd < 0 ? -errno : (int)fd;
+	return opens_below(
+	    rootfs, path, O_PATH, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV);
 }
 
 /* The path of FD below ROOTFS, as the image has it. -errno if the kernel cannot say. */

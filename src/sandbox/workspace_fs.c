@@ -10,10 +10,8 @@
 #include <unistd.h>
 
 #include "sandbox/workspace.h"
+#include "sys/opens.h"
 
-#ifndef SYS_openat2
-#define SYS_openat2 437
-#endif
 #ifndef SYS_fchmodat2
 #define SYS_fchmodat2 452
 #endif
@@ -21,15 +19,8 @@
 int
 wsfs_open(int dir, const char *path, int flags)
 {
-	struct open_how how = {
-	    .flags = (uint64_t)(unsigned)(flags | O_CLOEXEC | O_NOFOLLOW),
-	    .resolve =
-		RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV,
-	};
-	if (flags & O_CREAT)
-		how.mode = 0600;
-	long fd = syscall(SYS_openat2, dir, path, &how, sizeof(how));
-	return fd < 0 ? -errno : (int)fd;
+	return opens_below(dir, path, flags | O_NOFOLLOW, (flags & O_CREAT) != 0 ? 0600 : 0,
+	    RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV);
 }
 
 /* chmod of an O_PATH descriptor: fchmodat2 since Linux 6.6, before that through /proc. */
