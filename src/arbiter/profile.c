@@ -79,14 +79,8 @@ static const int calls[] = {
 
 /* Memory, but none that can be executed. */
 static const struct seccomp_rule rules[] = {
-    {.nr = __NR_mmap,
-	.action = SECCOMP_RET_ALLOW,
-	.tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC, .value = 0}},
-	.n_tests = 1},
-    {.nr = __NR_mprotect,
-	.action = SECCOMP_RET_ALLOW,
-	.tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC, .value = 0}},
-	.n_tests = 1},
+    SECCOMP_NO_CODE(__NR_mmap),
+    SECCOMP_NO_CODE(__NR_mprotect),
     SECCOMP_FCNTL(F_GETFD),
     SECCOMP_FCNTL(F_SETFD),
     SECCOMP_FCNTL(F_GETFL),

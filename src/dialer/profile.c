@@ -69,15 +69,6 @@ static const int syscalls[] = {
 	{                                                                                       \
 		.nr = SYS_setsockopt, ALLOW, .tests = {IS(1, level), IS(2, name)}, .n_tests = 2 \
 	}
-#define FCNTL(command)                                                          \
-	{                                                                       \
-		.nr = SYS_fcntl, ALLOW, .tests = {IS(1, command)}, .n_tests = 1 \
-	}
-#define NO_CODE(call)                                                                             \
-	{                                                                                         \
-		.nr = (call), ALLOW,                                                              \
-		.tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC}}, .n_tests = 1 \
-	}
 
 static const struct seccomp_rule rules[] = {
     SOCKET(AF_INET, SOCK_STREAM),
@@ -89,18 +80,18 @@ static const struct seccomp_rule rules[] = {
     OPTION(IPPROTO_TCP, TCP_KEEPIDLE),
     OPTION(IPPROTO_TCP, TCP_KEEPINTVL),
     OPTION(IPPROTO_TCP, TCP_KEEPCNT),
-    FCNTL(F_GETFD),
-    FCNTL(F_SETFD),
-    FCNTL(F_GETFL),
-    FCNTL(F_SETFL),
-    FCNTL(F_DUPFD_CLOEXEC),
+    SECCOMP_FCNTL(F_GETFD),
+    SECCOMP_FCNTL(F_SETFD),
+    SECCOMP_FCNTL(F_GETFL),
+    SECCOMP_FCNTL(F_SETFL),
+    SECCOMP_FCNTL(F_DUPFD_CLOEXEC),
     /* Only where the socket is connected to: no address. */
     {.nr = SYS_sendto,
 	ALLOW,
 	.tests = {{.index = 4, .op = SECCOMP_EQ, .wide = true}},
 	.n_tests = 1},
-    NO_CODE(SYS_mmap),
-    NO_CODE(SYS_mprotect),
+    SECCOMP_NO_CODE(SYS_mmap),
+    SECCOMP_NO_CODE(SYS_mprotect),
 };
 
 const struct confine_profile dialer_profile = {

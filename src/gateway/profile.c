@@ -67,30 +67,18 @@ static const int calls[] = {
     SYS_exit_group,
 };
 
-#define FCNTL(command)                                                                      \
-	{                                                                                   \
-		.nr = SYS_fcntl, .action = SECCOMP_RET_ALLOW,                               \
-		.tests = {{.index = 1, .op = SECCOMP_EQ, .value = (command)}}, .n_tests = 1 \
-	}
-#define NO_CODE(call)                                                                            \
-	{                                                                                        \
-		.nr = (call), .action = SECCOMP_RET_ALLOW,                                       \
-		.tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC, .value = 0}}, \
-		.n_tests = 1                                                                     \
-	}
-
 /* Memory, but none that can be executed. Descriptors, but no owner of one (F_SETOWN, FIOSETOWN): the kernel would signal
  * it in our name, and rootless our uid is everybody's. */
 static const struct seccomp_rule rules[] = {
-    NO_CODE(SYS_mmap),
-    NO_CODE(SYS_mprotect),
-    FCNTL(F_GETFD),
-    FCNTL(F_SETFD),
-    FCNTL(F_GETFL),
-    FCNTL(F_SETFL),
-    FCNTL(F_DUPFD_CLOEXEC),
-    FCNTL(F_ADD_SEALS),
-    FCNTL(F_SETPIPE_SZ),
+    SECCOMP_NO_CODE(SYS_mmap),
+    SECCOMP_NO_CODE(SYS_mprotect),
+    SECCOMP_FCNTL(F_GETFD),
+    SECCOMP_FCNTL(F_SETFD),
+    SECCOMP_FCNTL(F_GETFL),
+    SECCOMP_FCNTL(F_SETFL),
+    SECCOMP_FCNTL(F_DUPFD_CLOEXEC),
+    SECCOMP_FCNTL(F_ADD_SEALS),
+    SECCOMP_FCNTL(F_SETPIPE_SZ),
     /* how much waits */
     {.nr = SYS_ioctl,
 	.action = SECCOMP_RET_ALLOW,

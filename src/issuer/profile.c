@@ -47,25 +47,15 @@ static const int calls[] = {
 };
 
 #define ALLOW .action = SECCOMP_RET_ALLOW
-#define FCNTL(command)                                                                      \
-	{                                                                                   \
-		.nr = SYS_fcntl, ALLOW,                                                     \
-		.tests = {{.index = 1, .op = SECCOMP_EQ, .value = (command)}}, .n_tests = 1 \
-	}
-#define NO_CODE(call)                                                                             \
-	{                                                                                         \
-		.nr = (call), ALLOW,                                                              \
-		.tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC}}, .n_tests = 1 \
-	}
 
 static const struct seccomp_rule rules[] = {
-    NO_CODE(SYS_mmap),
-    NO_CODE(SYS_mprotect),
-    FCNTL(F_GETFD),
-    FCNTL(F_SETFD),
-    FCNTL(F_GETFL),
-    FCNTL(F_SETFL),
-    FCNTL(F_DUPFD_CLOEXEC),
+    SECCOMP_NO_CODE(SYS_mmap),
+    SECCOMP_NO_CODE(SYS_mprotect),
+    SECCOMP_FCNTL(F_GETFD),
+    SECCOMP_FCNTL(F_SETFD),
+    SECCOMP_FCNTL(F_GETFL),
+    SECCOMP_FCNTL(F_SETFL),
+    SECCOMP_FCNTL(F_DUPFD_CLOEXEC),
     {.nr = SYS_setsockopt,
 	ALLOW,
 	.tests = {{.index = 1, .op = SECCOMP_EQ, .value = IPPROTO_TCP},

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include "base/error.h"
@@ -43,6 +44,14 @@ struct seccomp_rule {
 	{                                                                                   \
 		.nr = SYS_fcntl, .action = SECCOMP_RET_ALLOW,                               \
 		.tests = {{.index = 1, .op = SECCOMP_EQ, .value = (command)}}, .n_tests = 1 \
+	}
+
+/* A rule that lets CALL (mmap(2), mprotect(2)) give memory, but none that can be executed. */
+#define SECCOMP_NO_CODE(call)                                                                    \
+	{                                                                                        \
+		.nr = (call), .action = SECCOMP_RET_ALLOW,                                       \
+		.tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC, .value = 0}}, \
+		.n_tests = 1                                                                     \
 	}
 
 struct seccomp_program {

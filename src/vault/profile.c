@@ -54,14 +54,8 @@ static const int syscalls[] = {
 };
 
 static const struct seccomp_rule rules[] = {
-    {.nr = SYS_mmap,
-	.action = SECCOMP_RET_ALLOW,
-	.tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC, .value = 0}},
-	.n_tests = 1},
-    {.nr = SYS_mprotect,
-	.action = SECCOMP_RET_ALLOW,
-	.tests = {{.index = 2, .op = SECCOMP_MASKED_EQ, .mask = PROT_EXEC, .value = 0}},
-	.n_tests = 1},
+    SECCOMP_NO_CODE(SYS_mmap),
+    SECCOMP_NO_CODE(SYS_mprotect),
     SECCOMP_FCNTL(F_GETFD),
     SECCOMP_FCNTL(F_SETFD),
     SECCOMP_FCNTL(F_GETFL),
