@@ -53,6 +53,23 @@ body_read(struct body *body, const uint8_t *bytes, size_t len, bool ended, size_
 	return 0;
 }
 
+int
+body_send(struct stream *to, bool chunked, const void *content, size_t len)
+{
+	if (len == 0)
+		return 0;
+	if (!chunked)
+		return stream_write(to, content, len);
+	_cleanup_buf_ struct buf chunk;
+	buf_init(&chunk, len + 64);
+	int r = http_chunk_begin(&chunk, len);
+	(void)buf_add(&chunk, content, len);
+	(void)buf_add_str(&chunk, "\r\n");
+	if (r == 0 && buf_failed(&chunk))
+		r = -ENOMEM;
+	return r < 0 ? r : stream_write(to, chunk.data, chunk.len);
+}
+
 /* ---- life and end ---- */
 
 void

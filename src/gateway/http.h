@@ -106,6 +106,8 @@ void http_drop_collected(struct http *http);
 int body_read(struct body *body, const uint8_t *bytes, size_t len, bool ended, size_t *ret_used,
     struct http_text *ret_content) MUST_CHECK;
 void body_begin(struct body *body, const struct http_head *head);
+/* Sends one run of a body's content, as a chunk or as it is. 0 or -errno. */
+int body_send(struct stream *to, bool chunked, const void *content, size_t len);
 /* "GET https://example.com/path" for people. */
 void http_what(const struct http *http, char *ret, size_t size);
 

@@ -164,18 +164,7 @@ write_head(const struct http *http, struct buf *out)
 static int
 send_content(struct http *http, const void *content, size_t len)
 {
-	if (len == 0)
-		return 0;
-	if (http->head.body != HTTP_BODY_CHUNKED)
-		return stream_write(http->up, content, len);
-	_cleanup_buf_ struct buf chunk;
-	buf_init(&chunk, len + 64);
-	int r = http_chunk_begin(&chunk, len);
-	(void)buf_add(&chunk, content, len);
-	(void)buf_add_str(&chunk, "\r\n");
-	if (r == 0 && buf_failed(&chunk))
-		r = -ENOMEM;
-	return r < 0 ? r : stream_write(http->up, chunk.data, chunk.len);
+	return body_send(http->up, http->head.body == HTTP_BODY_CHUNKED, content, len);
 }
 
 /* The request's body breaks off, or is more than may be: the upstream must not take it for whole. */

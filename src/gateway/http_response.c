@@ -189,12 +189,30 @@ type_may_come_in(const struct http *http)
 	return false;
 }
 
+/* Writes the head, of HEAD_LEN bytes as it came, to the sandbox; CHANGED: of a 101. False: that is the end of it. */
+static bool
+pass_answer_head(struct http *http, size_t head_len, bool changed)
+{
+	_cleanup_buf_ struct buf out;
+	buf_init(&out, ANSWER_MAX + 1024);
+	int r = write_answer_head(http, &out, changed);
+	stream_consume(http->up, head_len);
+	if (r < 0) {
+		refuse(http, "response_too_large", "the response's head is too large");
+		return false;
+	}
+	http->answering = true;
+	if (stream_write(http->c->down, out.data, out.len) < 0) {
+		nobody_listens(http);
+		return false;
+	}
+	return true;
+}
+
 static void
 send_answer_head(struct http *http, size_t head_len)
 {
-	_cleanup_buf_ struct buf out;
 	struct http_head *answer = &http->answer;
-	buf_init(&out, ANSWER_MAX + 1024);
 	body_begin(&http->response, answer);
 	if (http->scrub != NULL && is_encoded(answer)) {
 		refuse(http, "response_encoded",
@@ -211,17 +229,8 @@ send_answer_head(struct http *http, size_t head_len)
 		refuse(http, "response_too_large", "the response is larger than the rule's limit");
 		return;
 	}
-	int r = write_answer_head(http, &out, /* changed= */ false);
-	stream_consume(http->up, head_len);
-	if (r < 0) {
-		refuse(http, "response_too_large", "the response's head is too large");
+	if (!pass_answer_head(http, head_len, /* changed= */ false))
 		return;
-	}
-	http->answering = true;
-	if (stream_write(http->c->down, out.data, out.len) < 0) {
-		nobody_listens(http);
-		return;
-	}
 	if (http->response.done)
 		response_is_done(http);
 	else
@@ -245,20 +254,9 @@ on_relay_done(struct relay *relay, void *data)
 static void
 change_protocol(struct http *http, size_t head_len)
 {
-	_cleanup_buf_ struct buf out;
-	buf_init(&out, ANSWER_MAX + 1024);
 	http->answer.body = HTTP_BODY_UNTIL_CLOSE;
-	int r = write_answer_head(http, &out, /* changed= */ true);
-	stream_consume(http->up, head_len);
-	if (r < 0) {
-		refuse(http, "response_too_large", "the response's head is too large");
+	if (!pass_answer_head(http, head_len, /* changed= */ true))
 		return;
-	}
-	http->answering = true;
-	if (stream_write(http->c->down, out.data, out.len) < 0) {
-		nobody_listens(http);
-		return;
-	}
 	if (relay_new(http->c->down, http->up, on_relay_done, http, &http->relay) < 0) {
 		http_abort(http, "out of memory");
 		return;
@@ -327,33 +325,16 @@ http_policy_changed(struct connection *c)
 /* ---- the body ---- */
 
 static int
-send_run(struct http *http, const void *bytes, size_t len)
-{
-	if (len == 0)
-		return 0;
-	if (!http->chunked_out)
-		return stream_write(http->c->down, bytes, len);
-	_cleanup_buf_ struct buf chunk;
-	buf_init(&chunk, len + 64);
-	int r = http_chunk_begin(&chunk, len);
-	(void)buf_add(&chunk, bytes, len);
-	(void)buf_add_str(&chunk, "\r\n");
-	if (r == 0 && buf_failed(&chunk))
-		r = -ENOMEM;
-	return r < 0 ? r : stream_write(http->c->down, chunk.data, chunk.len);
-}
-
-static int
 send_content(struct http *http, struct http_text content, bool end)
 {
 	if (http->response.bytes <= RESPONSE_HASH_MAX)
 		sha256_update(&http->response_hash, content.at, content.len);
 	if (http->scrub == NULL)
-		return send_run(http, content.at, content.len);
+		return body_send(http->c->down, http->chunked_out, content.at, content.len);
 	_cleanup_buf_ struct buf clean;
 	buf_init(&clean, content.len + 4 * CREDENTIAL_VALUE_MAX);
 	int r = scrub_feed(http->scrub, (const uint8_t *)content.at, content.len, end, &clean);
-	return r < 0 ? r : send_run(http, clean.data, clean.len);
+	return r < 0 ? r : body_send(http->c->down, http->chunked_out, clean.data, clean.len);
 }
 
 void
